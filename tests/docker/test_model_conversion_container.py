@@ -11,7 +11,9 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import numpy
 import pytest
@@ -129,6 +131,31 @@ def test_a_killed_container_is_one_clear_line_and_leaves_nothing(engine, options
     made = result(process)
     assert made["failed"] and "ended with exit status 137" in made["msg"] and "\n" not in made["msg"], made
     assert not running(engine, tmp_path) and not (tmp_path / "models/right/tflite_float16").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which becomes another account")
+def test_account_that_root_converts_as(engine, options):
+    """65534 where it can read what is needed; what is published is root's, as is the file of the progress."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        folder.chmod(0o755)
+        shutil.copytree(options["source"], folder / "source")
+        shutil.copy(options["samples"], folder / "samples.npz")
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", folder], check=True)
+        (folder / "progress").mkdir()
+        given = {
+            "source": folder / "source",
+            "samples": folder / "samples.npz",
+            "destination": folder / "m" / "right" / "t",
+        }
+        process = start(**{**options, **given, "progress": folder / "progress" / "lines"})
+        until(lambda: (folder / "progress" / "lines").exists() and (folder / "progress" / "lines").stat().st_size)
+        (container,) = running(engine, folder)
+        assert container.attrs["Config"]["User"] == "65534:65534"
+        made = result(process)
+        assert made.get("accepted") and not made.get("warnings"), made
+        assert {path.stat().st_uid for path in [folder, *folder.rglob("*")]} == {0}
+        assert os.listdir(folder / "m" / "right" / "t") == ["1"]
 
 
 def test_an_image_that_is_not_there_is_one_clear_line(options):
