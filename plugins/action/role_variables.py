@@ -10,7 +10,7 @@ import os
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables, urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 
@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
                     values[name] = self._templar.template(task_vars[name])
             role.refuse_wrong(values, task_vars)
         except FleetError as fault:
-            result.update(failed=True, msg=str(fault))
+            result.update(failed=True, msg=urls.masked(str(fault), values))
         result["changed"] = False
         return result
 

@@ -23,6 +23,13 @@ def public(source: str) -> str:
     return f"{found.group(0)}{host.rpartition('@')[2]}{slash}{path}"
 
 
+def masked(text: str, value: Any) -> str:
+    """A text about JSON data, without the secrets of the data's addresses."""
+    for secret in sorted(secrets(value), key=len, reverse=True):
+        text = text.replace(secret, "********")
+    return text
+
+
 def secrets(value: Any) -> set[str]:
     """What of all addresses in JSON data no message may show: passwords, users that stand alone as tokens do, and what follows a question mark."""
     if isinstance(value, dict):

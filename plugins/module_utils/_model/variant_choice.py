@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import is_at, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, variants
@@ -53,6 +54,13 @@ def conversions(
         optimize = one_of(
             f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.FORMS)
         )
+        source = model.get("source")
+        if isinstance(source, str) and "://" in source:  # Before a loop over it shows the password that it may have.
+            raise FleetError(
+                f"{urls.public(source)!r} is an address",
+                where=f"tfserving_models[{number}].source",
+                remedy="Bring the model to the host that converts (model_version), and name its folder.",
+            )
         common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False}
         found.append(dict(common, form=variants.NONE, required=True))
         planned = _planned(model["name"], known)
