@@ -522,22 +522,3 @@ def test_a_flag_that_switches_off_the_batching_of_models_is_refused(models):
         "refusals"
     ]
     assert len(refusals) == 1 and "batching parameters" in refusals[0] and "tfs_server_flags" in refusals[0]
-
-
-@pytest.mark.parametrize(
-    ("model", "flags", "words"),
-    [
-        ({"base_path": "/mine"}, {}, ["half: a version that does not load ends the server", "model_version"]),
-        ({"base_path": "/mine", "version_policy": {"all": True}}, {}, ["max_num_load_retries: 1", "half then starts"]),
-        ({"base_path": "/mine", "version_policy": {"all": True}}, {"max_num_load_retries": 1}, None),
-        ({"base_path": "/srv/tfserving/models/half/saved_model", "version_policy": {"all": True}}, {}, None),
-    ],
-)
-def test_trap_57_where_the_user_fills_the_folder_the_plan_says_what_a_restart_does(model, flags, words):
-    """Recorded of TensorFlow Serving 2.20.0: without retries one broken version ends the start, also of the newest alone; with retries and the policy all
-    it serves the others once the retries are over."""
-    role = {"models": [dict(model, name="half")]}
-    warnings = made({"models": [PLAIN], "version": "2.20.0", "flags": flags}, role)["plan"]["warnings"]
-    (found,) = [text for text in warnings if "ends the server at its next start" in text] or [None]
-    assert found is None if words is None else all(word in found for word in words)
-    assert words is None or ("max_num_load_retries" in found) == ("version_policy" in model)
