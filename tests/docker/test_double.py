@@ -214,6 +214,16 @@ def test_trap_57_a_restart_after_each_kind_of_bad_version_starts_the_last_good_o
     until(lambda: served.states() == {2: "END", 1: "AVAILABLE"})
 
 
+def test_trap_57_a_version_that_somebody_else_put_into_the_folder_is_warned_of(served):
+    served.host.publish("broken", version="2")
+    until(lambda: served.states() == {2: "END", 1: "AVAILABLE"})
+    result = served.deployed()
+    (warning,) = [str(text) for text in result["warnings"] if "m: version 2 does not load" in str(text)]
+    assert not result["changed"] and "ends at its next start" in warning and "saved_model.pb as binary proto" in warning
+    shutil.rmtree(served.host.state / "models" / "2")
+    assert not served.deployed().get("warnings") and doubles(served.server)
+
+
 def test_trap_58_a_load_that_is_retried_holds_up_no_other(host, double):
     base = host.publish("right", "retried")
     model = {"name": "m", "base_path": base, "version_policy": {"all": True}}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     checks,
     container,
     container_files,
+    expected_answers,
     failure_diagnosis,
     host_resources,
     transaction,
@@ -76,8 +78,11 @@ class Deployment:
                 raise self._undone(fault, any(one.verb == "create" for one in steps)) from fault
 
     def wait_until_ready(self) -> None:
-        """Return when the server that runs listens."""
-        self._wait(transaction.SERVING, self._id(transaction.SERVING), self._options["ready_timeout_s"])
+        """Return when the server that runs listens; what it could not load since it was started is a warning."""
+        place = self._wait(transaction.SERVING, self._id(transaction.SERVING), self._options["ready_timeout_s"])
+        with contextlib.suppress(FleetError):
+            wanted = {model.name: expected_answers.versions(model) for model in self._spec.models}
+            self.warnings += self._questions.unloadable(place, wanted)
 
     def _do(self, step: Step) -> None:
         if step.verb == "create":

@@ -20,7 +20,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     server_answers,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, stdlib_client, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
+    agreement,
+    grpc_api,
+    stdlib_client,
+    tensors,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature
@@ -155,6 +160,16 @@ class Questions:
                     checks.AVAILABLE, fault, where=model.name, remedy=_remedy(statuses, model.versions, fault)
                 )
             time.sleep(_POLL_S)
+
+    def unloadable(self, found: Place, wanted: Mapping[str, Sequence[int]]) -> list[str]:
+        """Sentences about versions that came while the server served and that it could not load. wanted: {model: versions}."""
+        return [
+            f"{model}: version {one['version']} does not load, and the server ends at its next start, such as a reboot: {one['error_message']}. "
+            "Publish that version again, whole, or remove it"
+            for model, numbers in wanted.items()
+            for one in found.server.status(model)
+            if one["version"] in numbers and one["state"] == grpc_api.END and one["error_message"]
+        ]
 
     def all(
         self, found: Place, asked: Mapping[str, Any], ended: Callable[[], failure_diagnosis.Words | None]
