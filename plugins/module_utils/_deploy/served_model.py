@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -151,25 +152,29 @@ class Configuration:
         """Raise FleetError for a list that would harm what serves: a reload waits until a model that the server does not have yet can be loaded, and everybody
         else's behind it; an entry without a platform makes the server refuse all later ones; a model without a version that is listed has none any more.
         there: the versions in the model's folder, and the one to come."""
-        for name in model_config_list.names(self.message):
-            if not server.statuses(name):
-                raise FleetError(
+        faults = itertools.chain(
+            (
+                (
                     f"it lists the model {name}, which the server does not know",
-                    where=self.path,
-                    remedy="Name the file that the server was started with, or start the server with it.",
+                    "Name the file that the server was started with, or start the server with it.",
                 )
-        for name in model_config_list.incomplete(self.message):
-            raise FleetError(
-                f"it lists the model {name} without model_platform",
-                where=self.path,
-                remedy='Give it model_platform: "tensorflow".',
-            )
-        for number in sorted(set(self.specific or ()) - set(there)):
-            raise FleetError(
-                f"it lists version {number} of {self.model}, which is not there",
-                where=self.path,
-                remedy="Publish that version first, or take it off the list.",
-            )
+                for name in model_config_list.names(self.message)
+                if not server.statuses(name)
+            ),
+            (
+                (f"it lists the model {name} without model_platform", 'Give it model_platform: "tensorflow".')
+                for name in model_config_list.incomplete(self.message)
+            ),
+            (
+                (
+                    f"it lists version {number} of {self.model}, which is not there",
+                    "Publish that version first, or take it off the list.",
+                )
+                for number in sorted(set(self.specific or ()) - set(there))
+            ),
+        )
+        for what, remedy in faults:
+            raise FleetError(what, where=self.path, remedy=remedy)
 
     def lacks(self, number: int) -> bool:
         """Whether the file lists versions, and not this one."""
