@@ -913,7 +913,7 @@ def test_warm_up_requests_that_end_a_load_are_not_published(model_directory, tmp
     options = {"path": str(tmp_path / "m"), "source": str(source), "remote_src": True}
     told = f"{source}/{WARMUP}: its warm-up file: it is no TFRecord file of PredictionLog messages"
     (source / WARMUP).write_bytes(SECOND[:-1])
-    refused(told, "cut short", "Remove the file, or write it anew.", **options)
+    refused(told, "truncated", "Remove the file, or write it anew.", **options)
     assert visible(tmp_path / "m") == []
     (source / WARMUP).write_bytes(SECOND)
     assert good(**options)["published"]
