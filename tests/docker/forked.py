@@ -12,10 +12,10 @@ import os
 import pathlib
 import tempfile
 
-from ansible_collections.tfserving.fleet.plugins.modules import model_server, model_server_info
+from ansible_collections.tfserving.fleet.plugins.modules import model_server, model_server_info, model_version
 from ansible_collections.tfserving.fleet.tests.support import modules
 
-_MODULES = {"model_server": model_server, "model_server_info": model_server_info}
+_MODULES = {"model_server": model_server, "model_server_info": model_server_info, "model_version": model_version}
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__])
 

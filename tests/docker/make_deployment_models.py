@@ -4,7 +4,7 @@
 """Makes models for the tests of deployments: `python make_deployment_models.py DIRECTORY`, below it NAME/1. Needs TensorFlow.
 
 All take x of shape [n, 4]. right and again: y = 2x, wrong: y = 3x, renamed: z = 2x, fatal: y = 2x and the process ends when a request has no rows,
-fixed: as right, in requests of FIXED rows alone.
+fixed: as right, in requests of FIXED rows alone. weighted: as right, and the 2 is a variable.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ if __name__ == "__main__":
         tf.saved_model.save(tf.Module(), os.path.join(sys.argv[1], name, "1"), {"serving_default": traced})
     traced = tf.function(MODELS["right"]).get_concrete_function(tf.TensorSpec([FIXED, 4], tf.float32, "x"))
     tf.saved_model.save(tf.Module(), os.path.join(sys.argv[1], "fixed", "1"), {"serving_default": traced})
+    weighted = tf.Module()
+    weighted.factor = tf.Variable(2.0)
+    traced = tf.function(lambda x: {"y": x * weighted.factor}).get_concrete_function(
+        tf.TensorSpec([None, 4], tf.float32, "x")
+    )
+    tf.saved_model.save(weighted, os.path.join(sys.argv[1], "weighted", "1"), {"serving_default": traced})
     os.makedirs(os.path.join(sys.argv[1], "broken", "1"))
     with open(os.path.join(sys.argv[1], "broken", "1", "saved_model.pb"), "wb") as stream:
         stream.write(b"this is no model")

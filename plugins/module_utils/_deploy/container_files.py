@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
+import itertools
 import os
 import shutil
 import stat
@@ -14,9 +16,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container, requested
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
     BATCHING_FILE,
@@ -172,6 +176,20 @@ def refuse_what_cannot_be_given(spec: ServingConfiguration, rootless: bool) -> N
             where=wished[0],
             remedy='Run as root (become); with a rootless engine run as its user and set user: "0:0", which is that user there.',
         )
+
+
+def wrong_batching(file: str | None, models: Iterable[ModelConfiguration]) -> str | None:
+    """The first wrong value in the files of batching parameters that a server reads, as a clause, or None. file: the one of all models, if any."""
+    own = [sorted(glob.glob(f"{glob.escape(model.base_path)}/*/{manifest.BATCHING}")) for model in models]
+    for path in itertools.chain([file] if file else [], *own):
+        try:
+            with open(path, encoding="utf-8") as stream:
+                parameters.check(parameters.read(stream.read()) or {})
+        except (OSError, UnicodeDecodeError):
+            continue
+        except FleetError as fault:
+            return f"{path} has {fault.where}: {fault.what}"
+    return None
 
 
 def trust_registry(image: str, certificates: str | None, engine: str, rootless: bool) -> None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, nvidia
@@ -15,6 +17,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files i
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     checks,
     container,
+    container_files,
+    expected_answers,
     failure_diagnosis,
     host_resources,
     transaction,
@@ -28,6 +32,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 _POLL_S = 0.1
 _STOP_GRACE_S = 10
 _BACK_TIMEOUT_S = 60
+_REST_S = 10.0
 
 
 class Deployment:
@@ -73,8 +78,11 @@ class Deployment:
                 raise self._undone(fault, any(one.verb == "create" for one in steps)) from fault
 
     def wait_until_ready(self) -> None:
-        """Return when the server that runs listens."""
-        self._wait(transaction.SERVING, self._id(transaction.SERVING), self._options["ready_timeout_s"])
+        """Return when the server that runs listens; what it could not load since it was started is a warning."""
+        place = self._wait(transaction.SERVING, self._id(transaction.SERVING), self._options["ready_timeout_s"])
+        with contextlib.suppress(FleetError):
+            wanted = {model.name: expected_answers.versions(model) for model in self._spec.models}
+            self.warnings += self._questions.unloadable(place, wanted)
 
     def _do(self, step: Step) -> None:
         if step.verb == "create":
@@ -137,7 +145,8 @@ class Deployment:
             if container.GRPC_PORT in published:
                 place = verification.place(published, inspected["Config"]["Cmd"])
                 if host_resources.listens(place.server.address, place.server.port) and verification.speaks(place):
-                    self._hear(identifier, inspected)
+                    self._hear(identifier)
+                    self._find_rest(identifier, place)
                     return place
             if time.monotonic() > end:
                 words = failure_diagnosis.explain(None, False, self._engine.last_lines(identifier))
@@ -155,10 +164,9 @@ class Deployment:
         state = inspected["State"]
         return not state["Running"] or state.get("Restarting") or inspected.get("RestartCount", 0) > self._restarts
 
-    def _hear(self, identifier: str, inspected: Mapping[str, Any]) -> None:
+    def _hear(self, identifier: str) -> None:
         """Refuse a server that serves something else than it was told to, which only its log says."""
-        log = self._engine.last_lines(identifier)
-        unknown = failure_diagnosis.unknown_argument(log)
+        unknown = failure_diagnosis.unknown_argument(self._engine.last_lines(identifier))
         if unknown:
             raise checks.closed(
                 checks.RUNNING,
@@ -166,9 +174,25 @@ class Deployment:
                 where=self.name,
                 remedy="Leave the flag out, or name the image's release (release), so that flags are checked before.",
             )
-        rest = failure_diagnosis.rest_missing(log) if container.REST_PORT in containers.ports(inspected) else None
-        if rest:
-            raise checks.closed(checks.RUNNING, f"it serves no REST: {rest}", where=self.name)
+
+    def _find_rest(self, identifier: str, place: verification.Place) -> None:
+        """Refuse a server that serves gRPC alone where REST was asked for; REST begins a moment after gRPC."""
+        end = time.monotonic() + _REST_S
+        while verification.lacks_rest(place):
+            inspected, why = (
+                self._engine.inspect(identifier),
+                failure_diagnosis.rest_missing(self._engine.last_lines(identifier)),
+            )
+            if self._has_ended(inspected):
+                self._died(identifier, inspected, "it ended before it was ready")
+            if why or time.monotonic() > end:
+                raise checks.closed(
+                    checks.RUNNING,
+                    f"it serves no REST: {why or f'nothing answers at its REST port after {_REST_S:g} s'}",
+                    where=self.name,
+                    remedy="Give it a monitoring_config_file that can be read, or none, and a REST port of its own; or leave rest_port out.",
+                )
+            time.sleep(_POLL_S)
 
     def _use_gpus(self, identifier: str) -> None:
         """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
@@ -196,13 +220,17 @@ class Deployment:
 
     def _words(self, identifier: str, inspected: Mapping[str, Any]) -> Any:
         state = inspected["State"]
-        return failure_diagnosis.explain(
+        words = failure_diagnosis.explain(
             state["ExitCode"],
             state["OOMKilled"],
             self._engine.last_lines(identifier),
             self._spec.memory_mib,
             state.get("Error") or "",
         )
+        if words.remedy:
+            return words
+        wrong = container_files.wrong_batching(self._options["batching_parameters_file"], self._spec.models)
+        return replace(words, cause=f"{words.cause}; {wrong}", remedy="Correct that file.") if wrong else words
 
     def _lives(self, identifier: str) -> Any:
         """None while the server lives, else the Words about its end."""

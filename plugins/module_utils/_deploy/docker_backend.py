@@ -119,7 +119,7 @@ class Backend:
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
         """The result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
         self._work.wait_until_ready()
-        return result
+        return dict(result, warnings=[*result["warnings"], *self._work.warnings])
 
     def previous(self) -> dict[str, Any]:
         """Put the server before in the place of the one that serves."""

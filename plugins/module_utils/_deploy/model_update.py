@@ -24,6 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     saved_model,
     transfer,
     versions,
+    warmup,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests import Digests
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content
@@ -242,7 +243,7 @@ class Update:
             else None
         )
         if config and self._server:
-            config.check(self._server)
+            config.check(self._server, {*numbers, number})
         labelled = config.labels.get(options["label"]) if config and options["label"] else None
         old = self._prunable(numbers, number, versions.used(self._before), config)
         actions = [] if there else [f"publish version {number} from {urls.public(options['source'])}"]
@@ -359,7 +360,7 @@ class Update:
                     partial.drop()
                     raise
             partial.verify(content, urls.public(source))
-            self._faults = self._look(partial)
+            self._faults = self._look(partial, partial.path)
             fetched = {"fetched_from": urls.public(source), "fingerprint": self._fingerprint}
             self._folder.publish(partial, number, content, fetched, self._brought(partial.path))
         return []
@@ -372,6 +373,7 @@ class Update:
             lacking = self._receive(partial, content)
             if not lacking:
                 partial.verify(content, urls.public(self._options["source"]))
+                self._faults = self._look(partial, self._folder.of(number))
                 published.renew(partial.path, self._folder.of(number), told)
                 partial.drop()
         return lacking
@@ -386,16 +388,20 @@ class Update:
             transfer.take_piece(partial, content, self._options["piece"])
         return [list(one) for one in versions.missing(content, partial.sizes(content))]
 
-    def _look(self, partial: transfer.Partial) -> tuple[str, ...]:
-        """Sentences about what requests to the version will fail of. Raises FleetError for what no server can load or answer from."""
-        if not os.path.isfile(os.path.join(partial.path, "saved_model.pb")):
+    def _look(self, partial: transfer.Partial, model: str) -> tuple[str, ...]:
+        """Sentences about what requests to the version will fail of. model: where its graph lies, which for other warm-up requests of a version is the
+        version. Raises FleetError for what no server can load or answer from."""
+        if not os.path.isfile(os.path.join(model, "saved_model.pb")):
             return ()
         source = urls.public(self._options["source"])
         try:
-            signatures = saved_model.read(partial.path, self._options["tags"])["signatures"]
+            described = saved_model.read(model, self._options["tags"])
+            signatures, requests = described["signatures"], saved_model.warmup_requests(partial.path)
             refused = signature.refusal(signatures, self._options["signature"])
             if refused:
                 raise FleetError(refused, where=source)
+            if requests is not None:
+                warmup.refuse(warmup.look(requests, signatures, described["optional_inputs"]), source)
         except FleetError as fault:
             partial.drop()
             where = (fault.where or source).replace(partial.path, source)
@@ -468,6 +474,7 @@ class Update:
                         config.message, config.model, set(config.specific or ()) - {number}
                     ),
                     server,
+                    is_undone=False,  # A server that died of the version reads the file when it starts.
                 )
         if self._options["source"] is None or not self._folder.unproven(number):
             stays = (

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
@@ -147,15 +148,33 @@ class Configuration:
     def _backup(self, content: bytes) -> str:
         return f"{self.path}.{hashlib.sha256(content).hexdigest()[:8]}.bak"
 
-    def check(self, server: Served) -> None:
-        """Raise FleetError for a model that the server does not have yet: a reload waits until it can be loaded, and everybody else's behind it."""
-        for name in model_config_list.names(self.message):
-            if not server.statuses(name):
-                raise FleetError(
+    def check(self, server: Served, there: Collection[int]) -> None:
+        """Raise FleetError for a list that would harm what serves: a reload waits until a model that the server does not have yet can be loaded, and everybody
+        else's behind it; an entry without a platform makes the server refuse all later ones; a model without a version that is listed has none any more.
+        there: the versions in the model's folder, and the one to come."""
+        faults = itertools.chain(
+            (
+                (
                     f"it lists the model {name}, which the server does not know",
-                    where=self.path,
-                    remedy="Name the file that the server was started with, or start the server with it.",
+                    "Name the file that the server was started with, or start the server with it.",
                 )
+                for name in model_config_list.names(self.message)
+                if not server.statuses(name)
+            ),
+            (
+                (f"it lists the model {name} without model_platform", 'Give it model_platform: "tensorflow".')
+                for name in model_config_list.incomplete(self.message)
+            ),
+            (
+                (
+                    f"it lists version {number} of {self.model}, which is not there",
+                    "Publish that version first, or take it off the list.",
+                )
+                for number in sorted(set(self.specific or ()) - set(there))
+            ),
+        )
+        for what, remedy in faults:
+            raise FleetError(what, where=self.path, remedy=remedy)
 
     def lacks(self, number: int) -> bool:
         """Whether the file lists versions, and not this one."""
@@ -184,8 +203,8 @@ class Configuration:
         message = self.with_label(label, number) if label else self.with_version(number)
         return model_config_list.specific(message, self.model)
 
-    def apply(self, message: Message, server: Served) -> None:
-        """Write the file and let the server take it; where the server refuses, the file is what it was."""
+    def apply(self, message: Message, server: Served, is_undone: bool = True) -> None:
+        """Write the file and let the server take it; where the server refuses, the file is what it was, if is_undone."""
         request, before = model_config_list.reload_request(message, self.path), model_files.read_file(self.path)
         mode = os.stat(self.path).st_mode & 0o777
         if model_config_list.lost(reader.decoded(before, self.path)):
@@ -194,6 +213,7 @@ class Configuration:
         try:
             server.take(request)
         except ServerFault:
-            atomic_files.write_file(self.path, before, mode)
+            if is_undone:
+                atomic_files.write_file(self.path, before, mode)
             raise
         self._hold(message)

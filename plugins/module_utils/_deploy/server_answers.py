@@ -77,11 +77,16 @@ def _wanted(model: Mapping[str, Any], available: Sequence[int]) -> tuple[list[in
 
 def _metrics(address: str, port: int) -> Any:
     """The server's figures on batching and requests, or None where it publishes none."""
+    found = page(address, port, _METRICS)
+    return metrics_text.figures(found[1]) if found and found[0] == 200 else None
+
+
+def page(address: str, port: int, path: str) -> tuple[int, str] | None:
+    """(HTTP status, text) that a server's REST port answers, or None where nothing answers there."""
     try:
         connection = http.client.HTTPConnection(address, port, timeout=_DEADLINE_S)
-        connection.request("GET", _METRICS)
+        connection.request("GET", path)
         answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
-        return metrics_text.figures(text) if answer.status == 200 else None
+        return answer.status, answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
         return None

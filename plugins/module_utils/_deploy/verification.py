@@ -13,9 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks, container, failure_diagnosis
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    checks,
+    container,
+    failure_diagnosis,
+    server_answers,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import agreement, stdlib_client, tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
+    agreement,
+    grpc_api,
+    stdlib_client,
+    tensors,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import signature as signatures
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature
@@ -30,10 +40,11 @@ _LONE_S, _ALONE_S = 2.0, 0.2
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is asked. batching: whether it joins requests to batches."""
+    """Where a server is asked. batching: whether it joins requests to batches. rest_port: None where no REST is published."""
 
     server: stdlib_client.Server
     batching: bool = False
+    rest_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) ->
             any(word.startswith("--ssl_config_file=") for word in arguments),
         ),
         "--enable_batching=true" in arguments,
+        published.get(container.REST_PORT, (address, None))[1],
     )
 
 
@@ -89,6 +101,11 @@ def speaks(found: Place) -> bool:
     except ServerFault as fault:
         return fault.code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
     return True
+
+
+def lacks_rest(found: Place) -> bool:
+    """Whether nothing answers HTTP where REST is published. A connection alone says nothing: the engine's proxy takes it in any case."""
+    return found.rest_port is not None and server_answers.page(found.server.address, found.rest_port, "/") is None
 
 
 class Questions:
@@ -143,6 +160,16 @@ class Questions:
                     checks.AVAILABLE, fault, where=model.name, remedy=_remedy(statuses, model.versions, fault)
                 )
             time.sleep(_POLL_S)
+
+    def unloadable(self, found: Place, wanted: Mapping[str, Sequence[int]]) -> list[str]:
+        """Sentences about versions that came while the server served and that it could not load. wanted: {model: versions}."""
+        return [
+            f"{model}: version {one['version']} does not load, and the server ends at its next start, such as a reboot: {one['error_message']}. "
+            "Publish that version again, whole, or remove it"
+            for model, numbers in wanted.items()
+            for one in found.server.status(model)
+            if one["version"] in numbers and one["state"] == grpc_api.END and one["error_message"]
+        ]
 
     def all(
         self, found: Place, asked: Mapping[str, Any], ended: Callable[[], failure_diagnosis.Words | None]

@@ -28,6 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     statefulness,
     variant_refusals,
     versions,
+    warmup,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Manifest, Source
@@ -208,12 +209,7 @@ class Conversion:
         held = self.model["warmup"]
         if not held or self.options["batch_sizes"]:
             return None
-        if held["faults"]:
-            raise FleetError(
-                f"its warm-up file: {held['faults'][0]}",
-                where=os.path.join(self.source, manifest.WARMUP),
-                remedy="Remove the file, or give samples and batch_sizes for a new one.",
-            )
+        warmup.refuse(held, self.source, "Remove the file, or give samples and batch_sizes for a new one.")
         usable = held["kinds"].get("predict") and self.options["metric"] in (None, "function")
         return os.path.join(self.source, manifest.WARMUP) if self.converted and usable else None
 

@@ -55,7 +55,9 @@ def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedM
         "path": directory,
         "size_bytes": size,
         "asset_bytes": assets,
-        "warmup": None if requests is None else warmup.look(requests, described["signatures"]),
+        "warmup": None
+        if requests is None
+        else warmup.look(requests, described["signatures"], described["optional_inputs"]),
     }
 
 

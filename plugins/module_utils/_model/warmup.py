@@ -8,9 +8,12 @@ A record that fails makes the load fail, one of a wrong rank can end the whole s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import posixpath
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypedDict
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, tfrecord
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
@@ -56,8 +59,8 @@ def is_one(content: Buffer) -> bool:
         return False
 
 
-def look(content: Buffer, signatures: Signatures) -> WarmUp:
-    """What a warm-up file is, for a model's signatures."""
+def look(content: Buffer, signatures: Signatures, optional: Mapping[str, Collection[str]] | None = None) -> WarmUp:
+    """What a warm-up file is, for a model's signatures. optional: {signature: inputs that have a default}."""
     found: WarmUp = {"records": 0, "kinds": {}, "batch_sizes": [], "faults": []}
     sizes: set[Any] = set()
     try:
@@ -69,7 +72,7 @@ def look(content: Buffer, signatures: Signatures) -> WarmUp:
             if kind == "predict":
                 name, inputs = _asked(request)
                 sizes |= {tensor["shape"][0] for tensor in inputs.values() if tensor["shape"]}
-                faults += _faults(name, inputs, signatures)
+                faults += _faults(name, inputs, signatures, (optional or {}).get(name, ()))
             found["faults"] += [f"record {number} {fault}" for fault in faults]
     except (tfrecord.Malformed, protobuf.Malformed, TypeError, AttributeError) as fault:
         found["faults"].append(f"it is no TFRecord file of PredictionLog messages: {fault}")
@@ -77,6 +80,16 @@ def look(content: Buffer, signatures: Signatures) -> WarmUp:
         found["faults"].append(f"it has {found['records']} records; servers refuse more than {MOST_RECORDS}")
     found["batch_sizes"] = sorted(sizes)
     return found
+
+
+def refuse(found: WarmUp | None, directory: str, remedy: str = "Remove the file, or write it anew.") -> None:
+    """Raise FleetError for the first reason why a server would not load the version with the file. directory: the version's."""
+    if found and found["faults"]:
+        raise FleetError(
+            f"its warm-up file: {found['faults'][0]}",
+            where=posixpath.join(directory, manifest.WARMUP),
+            remedy=remedy,
+        )
 
 
 def _opened(held: Buffer) -> tuple[str, Any]:
@@ -104,11 +117,13 @@ def _tensor(message: Buffer) -> TensorInfo:
     }
 
 
-def _faults(name: str, inputs: Mapping[str, TensorInfo], signatures: Signatures) -> list[str]:
+def _faults(
+    name: str, inputs: Mapping[str, TensorInfo], signatures: Signatures, optional: Collection[str]
+) -> list[str]:
     if name not in signatures:
         return [f"asks for the signature {name!r}; the model has {', '.join(sorted(signatures)) or 'none'}"]
     wanted = signatures[name]["inputs"]
-    faults = [f"lacks the input {key}" for key in sorted(set(wanted) - set(inputs))]
+    faults = [f"lacks the input {key}" for key in sorted(set(wanted) - {*inputs, *optional})]
     faults += [f"has an unknown input {key}" for key in sorted(set(inputs) - set(wanted))]
     for key in sorted(set(inputs) & set(wanted)):
         given, taken = inputs[key], wanted[key]

@@ -66,6 +66,7 @@ READ = (
     "ssl_config_file",
 )
 READY_TIMEOUT_S = 120
+_RETRIES = "max_num_load_retries"
 # Keys of the request that plan something besides the models, and what they are where the user asks for nothing.
 _NOTHING: dict[str, tuple[Any, ...]] = {
     "build": (False,),
@@ -419,6 +420,8 @@ def _whole(
         )
     if desired.role.get("ssl_config_file"):
         draft.warn(flags.TLS)
+    if not found["flags"].get(_RETRIES):
+        _say_of_restarts(draft, found["models"], desired.directory)
     return dict(
         made,
         backend=found["backend"],
@@ -437,6 +440,18 @@ def _whole(
         warnings=draft.warnings,
         refusals=more.refusals,
     )
+
+
+def _say_of_restarts(draft: Draft, models: Sequence[Mapping[str, Any]], directory: str) -> None:
+    """Warn of folders into which others publish than the collection, which publishes below the directory."""
+    own = [one for one in models if one.get("base_path") and not one["base_path"].startswith(f"{directory}/")]
+    several = [one["name"] for one in own if (one.get("version_policy") or {"latest": 1}) != {"latest": 1}]
+    retries = f", or set {_RETRIES}: 1 (tfserving_flags): {', '.join(several)} then starts a minute later, with the versions that load"
+    if own:
+        draft.warn(
+            f"{', '.join(one['name'] for one in own)}: a version that does not load ends the server at its next start, such as a reboot. Publish with "
+            f"tfserving.fleet.model_version, which withdraws such a version{retries if several else ''}"
+        )
 
 
 def spoken(refusal: Mapping[str, Any]) -> str:

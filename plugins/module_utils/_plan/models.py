@@ -80,8 +80,7 @@ def _form(draft: Draft, model: dict[str, Any], release: str, gpus: Any) -> str:
         else:
             draft.warn(
                 f"{model['name']}: TensorFlow Lite computes on the CPU, one thread an interpreter, and is marked experimental upstream; "
-                "over gRPC float64 sent to a float32 input is answered with garbage, "
-                "and a request of 0 rows can end the server"
+                "over gRPC another dtype than the input's is answered with wrong numbers, and a text for a number, or a request of 0 rows, can end the server"
             )
             return draft.decide(
                 subject, str(model["optimize"]), "asked for; published only if it agrees with the source model"

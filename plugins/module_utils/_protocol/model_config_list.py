@@ -30,10 +30,13 @@ def lost(text: str) -> str | None:
 
 def names(message: Message) -> list[str]:
     """Return the names of the listed models."""
+    return [dict(one).get("name", "") for one in _listed(message)]
+
+
+def incomplete(message: Message) -> list[str]:
+    """Return the names of the models that are listed without model_platform, and without model_type in its place."""
     return [
-        dict(one).get("name", "")
-        for listed in _values(message, "model_config_list")
-        for one in _values(listed, "config")
+        dict(one).get("name", "") for one in _listed(message) if not {"model_platform", "model_type"} & dict(one).keys()
     ]
 
 
@@ -94,16 +97,18 @@ def reload_request(message: Message, where: str | None = None) -> bytes:
 
 
 def _model(message: Message, name: str) -> Message:
-    one: Message
-    for listed in _values(message, "model_config_list"):
-        for one in _values(listed, "config"):
-            if ("name", name) in one:
-                return one
+    for one in _listed(message):
+        if ("name", name) in one:
+            return one
     raise FleetError(
         f"the model {name!r} is not listed",
         where="config_file",
         remedy="Set config_file to the file that the server was started with.",
     )
+
+
+def _listed(message: Message) -> list[Message]:
+    return [one for listed in _values(message, "model_config_list") for one in _values(listed, "config")]
 
 
 def _values(message: Message, field: str) -> list[Any]:

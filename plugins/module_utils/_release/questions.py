@@ -303,11 +303,6 @@ def spelt_compiler(name: str, version: tuple[int, ...]) -> str:
     return f"{name} {_dotted(version)}"
 
 
-def reported_version(release: str) -> tuple[str, str]:
-    """What --version of this release's own image prints as far as it can be compared: major.minor.patch, and the suffix that the tag still carries."""
-    return release, cell("version_suffix", release)
-
-
 @functools.cache
 def numbers(release: str) -> tuple[int, ...]:
     """(major, minor, patch) of a name that is a release's, also of TensorFlow: what may stand behind them does not count."""

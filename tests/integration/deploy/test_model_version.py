@@ -31,6 +31,7 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("ansible")
 pytest.importorskip("grpc")
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import tfrecord
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
 from ansible_collections.tfserving.fleet.tests.integration.deploy.model_version_calls import (
     contents,
@@ -364,6 +365,46 @@ def test_a_version_that_is_there_is_listed(serve, model_directory, tmp_path):
     assert result["served"] == [2, 1]
     again = good(**options)
     assert (again["changed"], again["actions"]) == (False, []) and again["diff"]["before"] == again["diff"]["after"]
+
+    # Lists that would harm the server. Recorded of TensorFlow Serving 2.20.0: the first unloads what serves, the second makes it refuse all later lists.
+    listed = config.read_text(encoding="utf-8")
+    for harmful, words in (
+        (listed.replace("versions: 1", "versions: 9"), "it lists version 9 of m, which is not there"),
+        (listed.replace('model_platform: "tensorflow"', ""), "it lists the model m without model_platform"),
+    ):
+        assert harmful != listed
+        config.write_text(harmful, encoding="utf-8")
+        refused(f"{config}: {words}", label="stable", **options)
+    config.write_text(listed, encoding="utf-8")
+    assert good(**options)["served"] == [2, 1]
+
+
+def test_a_server_that_dies_of_a_version_does_not_start_with_it_again(serve, model_directory, tmp_path):
+    """Its file lists the version no more, although there is no server that could take the list."""
+    folder, config = tmp_path / "m", tmp_path / "models.config"
+    shutil.copytree(model_directory / "half_plus_two", folder)
+    config.write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{folder}" model_platform: "tensorflow" '
+        "model_version_policy { specific { versions: 1 } } } }",
+        encoding="utf-8",
+    )
+    server = serve(f"--model_config_file={config}").ready()  # It tries for minutes to load a broken version.
+    process = modules.start(
+        "model_version",
+        path=str(folder),
+        source=unloadable(model_directory, tmp_path / "2"),
+        remote_src=True,
+        server={"port": server.grpc_port, "model": "m"},
+        config_file=str(config),
+    )
+    with GrpcClient("127.0.0.1", server.grpc_port) as asked:
+        end = time.monotonic() + 60
+        while 2 not in [one["version"] for one in asked.status("m")] and time.monotonic() < end:
+            time.sleep(0.01)
+    server.stop(signal.SIGKILL)
+    told = modules.result(process)
+    assert told["failed"] and "version 2 was withdrawn, no version serves" in told["msg"]
+    assert visible(folder) == ["1"] and "versions: 2" not in config.read_text(encoding="utf-8")
 
 
 def killed_when(appears, **options):
@@ -823,26 +864,28 @@ def test_a_piece_that_was_damaged_on_its_way(model_directory, tmp_path):
 WARMUP = (
     "assets.extra/tf_serving_warmup_requests"  # Where TensorFlow Serving reads them (its guide "SavedModel Warmup").
 )
+# Files of one, two and three records without a request, which TensorFlow Serving 2.20.0 was seen to load.
+FIRST, SECOND, THIRD = (tfrecord.frame(b"") * count for count in (1, 2, 3))
 
 
 def test_other_warm_up_requests_replace_those_of_the_version(model_directory, tmp_path):
     """Brought by path, then by the controller in pieces as the action plugin sends them; and taken away where the source has none any more."""
     source, other = tmp_path / "source" / "42", tmp_path / "other"
     variant(model_directory, source, "renewed")
-    (source / WARMUP).write_bytes(b"first")
+    (source / WARMUP).write_bytes(FIRST)
     by_path = {"path": str(tmp_path / "m"), "source": str(source), "remote_src": True}
     assert good(**by_path)["published"]
-    (source / WARMUP).write_bytes(b"second")
+    (source / WARMUP).write_bytes(SECOND)
     for check_mode in (True, False):
         result = good(check_mode=check_mode, **by_path)
         assert (result["changed"], result["published"], result["version"]) == (True, False, 42)
         assert result["actions"] == ["renew the warm-up requests and the judgement of version 42"]
-        assert (tmp_path / "m" / "42" / WARMUP).read_bytes() == (b"first" if check_mode else b"second")
+        assert (tmp_path / "m" / "42" / WARMUP).read_bytes() == (FIRST if check_mode else SECOND)
     assert json.loads(result["diff"]["before"])["manifest"] != json.loads(result["diff"]["after"])["manifest"]
     assert not good(**by_path)["changed"] and visible(tmp_path / "m") == ["42"]
 
     shutil.copytree(source, other)
-    (other / WARMUP).write_bytes(b"third")
+    (other / WARMUP).write_bytes(THIRD)
     files = contents(other)
     judged = {"schema": 1, "key": "judged", "gates": {"examples": 3}}
     judged["files"] = {
@@ -850,8 +893,8 @@ def test_other_warm_up_requests_replace_those_of_the_version(model_directory, tm
     }
     sent = {"path": by_path["path"], "source": "42", "inventory": judged["files"], "manifest": judged}
     lacking = good(**sent)["missing"]
-    assert lacking == [[WARMUP, 0, 5]], "nothing of the model is sent again"
-    (tmp_path / "piece").write_bytes(json.dumps(lacking).encode() + b"\nthird")
+    assert lacking == [[WARMUP, 0, len(THIRD)]], "nothing of the model is sent again"
+    (tmp_path / "piece").write_bytes(json.dumps(lacking).encode() + b"\n" + THIRD)
     assert good(piece=str(tmp_path / "piece"), **sent)["changed"]
     told = json.loads((tmp_path / "m" / "42" / "manifest.json").read_text(encoding="utf-8"))
     assert contents(tmp_path / "m" / "42") == files
@@ -861,6 +904,22 @@ def test_other_warm_up_requests_replace_those_of_the_version(model_directory, tm
     (source / WARMUP).unlink()
     assert good(**by_path)["changed"] and contents(tmp_path / "m" / "42") == contents(source)
     assert not good(**by_path)["changed"] and visible(tmp_path / "m") == ["42"]
+
+
+def test_warm_up_requests_that_end_a_load_are_not_published(model_directory, tmp_path):
+    """Neither with a version nor for one that serves. Recorded of TensorFlow Serving 2.20.0: corrupted record at 0, truncated record at 0."""
+    source = tmp_path / "source" / "42"
+    variant(model_directory, source, "judged")
+    options = {"path": str(tmp_path / "m"), "source": str(source), "remote_src": True}
+    told = f"{source}/{WARMUP}: its warm-up file: it is no TFRecord file of PredictionLog messages"
+    (source / WARMUP).write_bytes(SECOND[:-1])
+    refused(told, "truncated", "Remove the file, or write it anew.", **options)
+    assert visible(tmp_path / "m") == []
+    (source / WARMUP).write_bytes(SECOND)
+    assert good(**options)["published"]
+    (source / WARMUP).write_bytes(b"no record, and longer than the head of one")
+    refused(told, "no record begins at byte 0", **options)
+    assert (tmp_path / "m" / "42" / WARMUP).read_bytes() == SECOND and visible(tmp_path / "m") == ["42"]
 
 
 def test_warm_up_requests_of_the_host_stay(model_directory, tmp_path):

@@ -118,3 +118,8 @@ def test_what_a_server_would_refuse_or_die_of_is_named(content, words):
 
 def test_a_thousand_records_are_allowed():
     assert warmup.look(warmup.file([request(x=tensor(1, 1, 3))] * 1000), SIGNATURES)["faults"] == []
+
+
+def test_a_record_may_leave_out_what_has_a_default():
+    """Recorded of TensorFlow Serving 2.20.0: an input is missing where it is "not found in request and no default value provided"."""
+    assert warmup.look(warmup.file([request()]), SIGNATURES, {"serving_default": ["x"]})["faults"] == []

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan as plans
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan.desired_server import HostRequest, resolve
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.tests.support.refusals import apply
 
@@ -285,8 +286,7 @@ def test_trap_19_values_after_a_blank():
 
 
 def test_trap_21_reported_versions_carry_suffixes():
-    assert questions.reported_version("2.18.0") == ("2.18.0", "-rc0")
-    assert questions.reported_version("2.20.0") == ("2.20.0", "")
+    assert [questions.cell("version_suffix", release) for release in ("2.18.0", "2.20.0")] == ["-rc0", ""]
 
 
 def test_trap_22_quotas_are_not_seen_by_tensorflow():
@@ -347,7 +347,7 @@ def test_trap_31_grpc_threads_for_the_calls_in_flight():
 
 def test_trap_33_and_42_what_tensorflow_lite_servers_do_not_check():
     made = planned(host(), request({"optimize": "tflite_dynamic_range"}))
-    warned(made, "float64", "garbage")
+    warned(made, "another dtype", "wrong numbers", "text for a number")
     warned(made, "0 rows")
 
 
@@ -469,6 +469,26 @@ def test_trap_54_and_55_requests_without_rows():
 def test_trap_56_padded_batches_that_end_the_server():
     padded = {"max_batch_size": 8, "pad_variable_length_inputs": True}
     warned(planned(host(), request({"batching": padded})), "two ranks", "size >= 0", "accept_fragile")
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "words"),
+    [
+        ({"base_path": "/mine"}, {}, ["half: a version that does not load ends the server", "model_version"]),
+        ({"base_path": "/mine", "version_policy": {"all": True}}, {}, ["max_num_load_retries: 1", "half then starts"]),
+        ({"base_path": "/mine", "version_policy": {"all": True}}, {"max_num_load_retries": 1}, None),
+        ({"base_path": "/srv/tfserving/models/half/saved_model", "version_policy": {"all": True}}, {}, None),
+    ],
+)
+def test_trap_57_where_the_user_fills_the_folder_the_plan_says_what_a_restart_does(model, flags, words):
+    """Recorded of TensorFlow Serving 2.20.0: without retries one broken version ends the start, also of the newest alone; with retries and the policy all
+    it serves the others once the retries are over."""
+    role = {"models": [dict(model, name="half")]}
+    asked = HostRequest(request(flags=flags), role)
+    warnings = resolve(host(), asked)["plan"]["warnings"]
+    (found,) = [text for text in warnings if "ends the server at its next start" in text] or [None]
+    assert found is None if words is None else all(word in found for word in words)
+    assert words is None or ("max_num_load_retries" in found) == ("version_policy" in model)
 
 
 def test_trap_58_one_load_does_not_hold_up_the_others():
