@@ -203,11 +203,11 @@ options:
     default: false
   convert_user:
     description:
-      - Account that runs TensorFlow where the module runs as root, by name, UID or V(UID:GID), on the host and in a container. It has to be able to run
-        O(python) and to read O(source), O(samples), O(metric_function) and the folders above O(destination). What is published is root's all the same.
-      - Without it, 65534 (C(nobody)); where that account cannot, the one that root was reached from by C(sudo) or by login, else the owner of O(source). Where
-        none of them can, TensorFlow runs as root, with a warning.
-      - V(root) runs it as root. Where the module does not run as root this has no effect.
+      - Account that runs TensorFlow if the module runs as root, by name, UID or V(UID:GID), on the host and in a container. It must be able to run O(python)
+        and to read O(source), O(samples), O(metric_function) and the folders above O(destination). Published files still belong to root.
+      - Without it, 65534 (C(nobody)). If that account cannot, the module tries the account that became root by C(sudo) or by login, and then the owner of
+        O(source). If none of them can, TensorFlow runs as root, with a warning.
+      - V(root) runs TensorFlow as root. If the module does not run as root, this option has no effect.
     type: str
 extends_documentation_fragment:
   - tfserving.fleet.attributes

@@ -41,10 +41,10 @@ options:
     default: false
   convert_user:
     description:
-      - Account that loads the model where the module runs as root, by name, UID or V(UID:GID). It has to be able to run O(python) and to read the model.
-      - Without it, 65534 (C(nobody)); where that account cannot, the one that root was reached from by C(sudo) or by login, else the owner of O(path). Where
-        none of them can, root loads it, with a warning.
-      - V(root) loads it as root. Where the module does not run as root this has no effect.
+      - Account that loads the model if the module runs as root, by name, UID or V(UID:GID). It must be able to run O(python) and to read the model.
+      - Without it, 65534 (C(nobody)). If that account cannot, the module tries the account that became root by C(sudo) or by login, and then the owner of
+        O(path). If none of them can, root loads the model, with a warning.
+      - V(root) loads the model as root. If the module does not run as root, this option has no effect.
     type: str
   python:
     description: Python interpreter on the host that has TensorFlow, for O(load). Without it, the module uses the Python interpreter that runs it.
