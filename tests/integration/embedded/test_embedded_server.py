@@ -12,6 +12,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -1272,10 +1273,11 @@ def test_requests_in_flight_are_finished(serve, model_directory):
 
 
 def test_rest_requests_in_flight_are_answered_to_the_last_byte(serve, model_directory):
-    """All are on the server before the signal: each client has seen that its head was read, and sent the rest."""
+    """All are on the server when the signal comes: each client has seen that its head was read. It sends the rest after the signal."""
     server = serve("--model_name=m", f"--model_base_path={model_directory}/double", "--rest_api_num_threads=2").ready()
     body = json.dumps({"instances": [[1, 2, 3, 4]]}).encode()
-    sent = threading.Barrier(17)
+    clients = 6  # One works at a time, some 20 ms each.
+    accepted, ending = threading.Barrier(clients + 1), threading.Event()
 
     def ask():
         with (
@@ -1283,20 +1285,22 @@ def test_rest_requests_in_flight_are_answered_to_the_last_byte(serve, model_dire
             connection.makefile("rb") as answer,
         ):
             connection.sendall(
-                b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                b"POST /v1/models/m:predict HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
                 % len(body)
             )
             assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
+            accepted.wait(60)
+            ending.wait(60)
             connection.sendall(body)
-            sent.wait(60)
             return answer.read()
 
-    with ThreadPoolExecutor(16) as pool:
-        asked = [pool.submit(ask) for _request in range(16)]
-        sent.wait(60)
-        time.sleep(0.1)  # One works at a time, some 20 ms each: most of them still wait for their turn.
-        assert server.stop() == 143
+    with ThreadPoolExecutor(clients) as pool:
+        asked = [pool.submit(ask) for _request in range(clients)]
+        accepted.wait(60)
+        server.process.send_signal(signal.SIGTERM)
+        ending.set()
         answers = [one.result() for one in asked]
+    assert server.stop() == 143
     assert all(b" 200 OK" in answer and b'"y": [2.0, 4.0, 6.0, 8.0]' in answer for answer in answers), answers
 
 

@@ -64,7 +64,7 @@ def test_json_lines(tmp_path):
         (b"[1, 2]\n", "line 1 is not"),
         (b'{\n "inputs": {"x": 1}\n}\n', "line 1 is not"),
         (tfrecord.frame(b"\xff\xff"), "not a TFRecord file of PredictionLog or tf.Example messages"),
-        (tfrecord.frame(b"")[:-1], "cut short"),
+        (tfrecord.frame(b"")[:-1], "is truncated"),
     ],
 )
 def test_what_is_no_file_of_samples_is_one_clear_line(tmp_path, content, words):

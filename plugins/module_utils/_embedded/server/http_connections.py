@@ -117,18 +117,20 @@ class Connection:
         self.socket, self.held = connection, 0
         self._connections, self._size, self._ahead = connections, 0, bytearray()
 
-    def request(self) -> tuple[http_request.Head, bytearray] | None:
-        """The head and the body of the next request, or None where none comes. Raises Refused, OSError."""
+    def head(self) -> http_request.Head | None:
+        """Return the head of the next request, or None if none comes. Raise Refused, OSError."""
         try:
             if not self._ahead and not self._more(time.monotonic() + self._connections.timeout_s * IDLE_TIMES):
                 return None
         except socket.timeout:
             return None
-        try:
-            head = self._head()
-            return head, self._body(head)
-        except socket.timeout:
-            raise Refused(408) from None
+        with _in_time():
+            return self._head()
+
+    def body(self, head: http_request.Head) -> bytearray:
+        """Return the body that belongs to a head. Raise Refused, OSError."""
+        with _in_time():
+            return self._body(head)
 
     def hold(self, size: int) -> None:
         """Count so many bytes more for this request. Raises Refused, OSError."""
@@ -248,3 +250,12 @@ class Connection:
                 return
         self.socket.settimeout(self._connections.timeout_s)
         self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Refuse a request that does not arrive in time."""
+    try:
+        yield
+    except socket.timeout:
+        raise Refused(408) from None

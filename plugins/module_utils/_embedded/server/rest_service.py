@@ -140,13 +140,14 @@ class RestService:
 
     def _exchange(self, connection: http_connections.Connection) -> bool:
         """Answer one request; returns whether the connection stays open."""
-        request = connection.request()
-        if request is None:
+        asked = connection.head()
+        if asked is None:
             return False
-        asked, body = request
         wish = asked.headers.get("connection", "").lower()
         stays = wish == "keep-alive" if asked.old else wish != "close"
-        with self._activity:  # A request waits for its turn in it, and ends with the last byte of its answer.
+        # A request counts from its head to the last byte of its answer, also while it waits for its turn.
+        with self._activity:
+            body = connection.body(asked)
             with connection.at_work(), self._slots:
                 code, kind, content = self.answer(asked, body, connection.hold)
             head = [
