@@ -32,7 +32,23 @@ TOPICS = {
     "variables-and-files": ("_core", "action", "modules", "filter", "callback", "plugin_utils"),
 }
 # Packages whose errors are not explained yet.
-PENDING = {package for packages in TOPICS.values() for package in packages}
+PENDING = {
+    "_image",
+    "_engine",
+    "_load",
+    "_tuning",
+    "_report",
+    "_protocol",
+    "_model",
+    "_deploy",
+    "_embedded",
+    "_core",
+    "action",
+    "modules",
+    "filter",
+    "callback",
+    "plugin_utils",
+}
 
 VALUE = "…"
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "plugins").rglob("*.py"))}
