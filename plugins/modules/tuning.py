@@ -291,5 +291,5 @@ actions:
   returned: in check mode
   type: list
   elements: str
-  sample: ["Measure REST to gRPC: JSON is dear for number lists; by how much depends on the size of the tensors"]
+  sample: ["Measure REST to gRPC: JSON is slow for lists of numbers; how slow depends on the size of the tensors"]
 """

@@ -186,7 +186,7 @@ FAULTS = {
         {"publish": "fatal"},
         ["survives careless requests", "no rows", "SIGABRT", "accept_fragile"],
     ),
-    "no version": ({"publish": None}, ["it holds no version", "wait for ever"]),
+    "no version": ({"publish": None}, ["it contains no version", "wait forever"]),
     "an image that is not there": ({"image": "localhost:9/no/such:1"}, ["image:", "cannot pull"]),
     "an image for another level": ({"image": "labelled"}, ["compatible with this host", "x86-64-v9"]),
     "an image of another architecture": ({"image": "foreign"}, ["compatible with this host", "arm64", "linux/amd64"]),

@@ -37,7 +37,7 @@ def well_formed(signatures: Any) -> Signatures:
         sound = False
     if not sound:
         raise FleetError(
-            "they are not built like a model's signatures (dtype and shape of each input and output, null for an unknown dimension)",
+            "it does not have the structure of a model's signatures (dtype and shape of each input and output, null for an unknown dimension)",
             where="signatures",
             remedy="Pass what tfserving.fleet.saved_model_info returned.",
         )
@@ -46,20 +46,20 @@ def well_formed(signatures: Any) -> Signatures:
 
 
 def judge(signatures: Signatures, pad_variable_length_inputs: bool | None = None) -> tuple[list[FleetError], list[str]]:
-    """(faults, doubts) of batching a model.
+    """(faults, warnings) of batching a model.
 
-    pad_variable_length_inputs: the parameter; None when nobody decided on it. faults: FleetErrors, one for each tensor that makes batched requests fail.
-    doubts: texts on what the signatures leave open.
+    pad_variable_length_inputs: the parameter; None if it is not set. faults: FleetErrors, one for each tensor that makes batched requests fail.
+    warnings: texts on what the signatures leave open.
     """
     faults: list[FleetError] = []
-    doubts: list[str] = []
+    warnings: list[str] = []
     for signature, tensors in sorted(signatures.items()):
         if signature in INTERNAL:
             continue
         if not tensors["inputs"]:
             faults.append(
                 FleetError(
-                    "has no input whose rows could be joined",
+                    "it has no input whose rows can be joined",
                     where=f"signature {signature}",
                     remedy="Serve this model without batching.",
                 )
@@ -69,12 +69,12 @@ def judge(signatures: Signatures, pad_variable_length_inputs: bool | None = None
                 where, shape = f"signature {signature}, {kind} {name}", tensor["shape"]
                 faults += filter(None, [_first_dimension_fault(where, kind, shape)])
                 if shape is None:
-                    doubts.append(f"{where}: its rank is unknown; batching fails at run time where it has no dimension")
+                    warnings.append(f"{where}: its rank is unknown; batching fails at run time if it has no dimension")
                 elif kind == "input" and None in shape[1:]:
-                    fault, doubt = _variable_length(where, shape, pad_variable_length_inputs)
+                    fault, warning = _variable_length(where, shape, pad_variable_length_inputs)
                     faults += filter(None, [fault])
-                    doubts += filter(None, [doubt])
-    return faults, doubts
+                    warnings += filter(None, [warning])
+    return faults, warnings
 
 
 def _is_shape(shape: Any) -> bool:
@@ -87,35 +87,35 @@ def _is_dimension(size: Any) -> bool:
 
 def _first_dimension_fault(where: str, kind: str, shape: Shape) -> FleetError | None:
     if shape == []:
-        what = "is a scalar; batching needs a first dimension to " + (
-            "join requests along" if kind == "input" else "cut answers apart along"
+        what = "it is a scalar; batching needs a first dimension to " + (
+            "join requests" if kind == "input" else "split answers"
         )
         return FleetError(what, where=where, remedy=f"{LEAVE_OUT}.")
     if shape and shape[0] is not None:
-        what = f"has a first dimension of exactly {shape[0]}; " + (
-            "joined requests would have more rows" if kind == "input" else "answers cannot be cut apart"
+        what = f"its first dimension is always {shape[0]}; " + (
+            "joined requests would have more rows" if kind == "input" else "answers cannot be split"
         )
         return FleetError(what, where=where, remedy=f"{LEAVE_OUT}.")
     return None
 
 
 def _variable_length(where: str, shape: list[int | None], padding: bool | None) -> tuple[FleetError | None, str | None]:
-    """(fault, doubt) of an input whose examples may differ in shape."""
+    """(fault, warning) of an input whose examples may differ in shape."""
     if padding is None:
         return FleetError(
-            f"shape {describe(shape)} varies from example to example; where unlike ones meet in a batch, all its requests fail",
+            f"shape {describe(shape)} can vary between examples; if a batch contains different shapes, all its requests fail",
             where=where,
             remedy="Set pad_variable_length_inputs to true if the model ignores padding (copies of the tensor's first element), "
-            "to false if all requests have one shape, or serve this model without batching.",
+            "to false if all requests have the same shape, or serve this model without batching.",
         ), None
     if not padding:
         return None, (
-            f"{where}: shape {describe(shape)} may vary and pad_variable_length_inputs is false; "
-            "requests of unlike shapes that meet in a batch all fail"
+            f"{where}: shape {describe(shape)} can vary and pad_variable_length_inputs is false; "
+            "if a batch contains different shapes, all its requests fail"
         )
     if len(shape) not in PADDABLE_RANKS:
         return FleetError(
-            f"has rank {len(shape)}; the server pads ranks 1 to 6 only",
+            f"it has rank {len(shape)}; the server pads only ranks 1 to 6",
             where=where,
             remedy="Serve this model without batching.",
         ), None

@@ -72,7 +72,7 @@ class Request:
 
 
 def for_server(request: Request) -> tuple[File | None, list[str]]:
-    """(the one File that all models are batched by, or None where none of them is; doubts about them).
+    """(the one File that all models are batched by, or None where none of them is; warnings about them).
 
     Raises FleetError where the parameters or a model forbid it.
     """
@@ -88,7 +88,7 @@ def for_server(request: Request) -> tuple[File | None, list[str]]:
     for model in request.models:
         if _own(model) != own or not _is_batched(model):
             raise FleetError(
-                "one file for all models cannot batch this one otherwise",
+                "this model has different batching, but one file applies to all models",
                 where=f"models: {model['name']}",
                 remedy="Set per_model to true.",
             )
@@ -97,7 +97,7 @@ def for_server(request: Request) -> tuple[File | None, list[str]]:
 
 
 def per_model(request: Request, with_server_file: bool) -> tuple[File | None, list[File], list[str]]:
-    """(the File of the whole server or None, the Files of the batched models, doubts). with_server_file: whether there is a file for the threads."""
+    """(the File of the whole server or None, the Files of the batched models, warnings). with_server_file: whether there is a file for the threads."""
     _check_models(request.models)
     server, of_all = _split(request.given)
     batched = [model for model in request.models if _is_batched(model)]
@@ -119,7 +119,7 @@ def per_model(request: Request, with_server_file: bool) -> tuple[File | None, li
             raise _within(model, fault) from fault
     if server and not with_server_file:
         raise FleetError(
-            "the threads belong to the whole server, and a model's file cannot set them",
+            "the threads belong to the whole server, so a model's file cannot set them",
             where=next(iter(server)),
             remedy="Set path as well, for the server's own file.",
         )
@@ -131,7 +131,7 @@ def _agree(server: dict[str, Any], threads: Mapping[str, Any]) -> None:
     for name, value in threads.items():
         if server.setdefault(name, value) != value:
             raise FleetError(
-                f"{value} here and {server[name]} elsewhere, yet the threads belong to the whole server",
+                f"{value} here and {server[name]} elsewhere, but the threads belong to the whole server",
                 where=name,
                 remedy="Set it once, outside models.",
             )
@@ -141,9 +141,9 @@ def _check_models(models: Sequence[Model]) -> None:
     names = [model["name"] for model in models]
     for number, model in enumerate(models):
         if not model["name"]:
-            raise FleetError(f"{model['name']!r} is no name of a model", where=f"models[{number}].name")
+            raise FleetError(f"{model['name']!r} is not a valid name for a model", where=f"models[{number}].name")
         if names.count(model["name"]) > 1:
-            raise FleetError("listed more than once", where=f"models: {model['name']}")
+            raise FleetError("it is listed more than once", where=f"models: {model['name']}")
         try:
             parameters.check_choice(model["batching"], "batching")
             parameters.given_of(_own(model))
@@ -182,17 +182,17 @@ def _file(
 
 
 def _judge(models: Sequence[Model], files: Sequence[File]) -> list[str]:
-    doubts = []
+    warnings = []
     for model, file in zip(models, files):
         if model["signatures"] is None:
-            doubts.append(
-                f"model {model['name']}: its signatures are not known, so nobody checked that it can be batched"
+            warnings.append(
+                f"model {model['name']}: its signatures are unknown, so it was not checked whether it can be batched"
             )
         faults, more = compatibility.judge(model["signatures"] or {}, file.parameters.pad_variable_length_inputs)
         for fault in faults:
             raise _within(model, fault)
-        doubts += [f"model {model['name']}, {doubt}" for doubt in more]
-    return doubts
+        warnings += [f"model {model['name']}, {warning}" for warning in more]
+    return warnings
 
 
 def _split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -90,7 +90,7 @@ def typed(name: str, value: Any) -> Any:
 
 
 def check_choice(batching: Any, where: str) -> Any:
-    """Return how a model shall be batched: one of CHOICES, None, or a mapping, which nobody has looked into yet. Raises FleetError for anything else."""
+    """Return how a model shall be batched: one of CHOICES, None, or a mapping, which is not checked yet. Raises FleetError for anything else."""
     if not (batching is None or isinstance(batching, dict) or isinstance(batching, str) and batching in CHOICES):
         raise FleetError(
             f"{batching!r} is not known; allowed: {', '.join(CHOICES)}, or a mapping of parameters", where=where
@@ -131,12 +131,12 @@ def _check_alone(name: str, value: Any) -> None:
     elif name == "thread_pool_name":
         if not isinstance(value, str) or not POOL_NAME.fullmatch(value):
             raise FleetError(
-                f"{value!r} is no name for a thread pool; allowed: 1 to 64 letters, digits, '_', '.' and '-'",
+                f"{value!r} is not a valid name for a thread pool; allowed: 1 to 64 letters, digits, '_', '.' and '-'",
                 where=name,
             )
     elif name == "allowed_batch_sizes":
         if not isinstance(value, (list, tuple)):
-            raise FleetError(f"{value!r} is not a list; allowed: whole numbers that increase", where=name)
+            raise FleetError(f"{value!r} is not a list; allowed: whole numbers in increasing order", where=name)
         for size in value:
             bounded(name, _whole(name, size), *RANGES["max_batch_size"])
     elif not isinstance(value, bool):
@@ -161,7 +161,7 @@ def _check_splitting(parameters: Parameters) -> None:
         return
     if size is None:
         raise FleetError(
-            "true needs max_batch_size; without it the server's limit for a batch it executes would be 0",
+            "true needs max_batch_size; without it, the server would execute batches of at most 0 rows",
             where="enable_large_batch_splitting",
             remedy="Set max_batch_size to the most rows that one request may have.",
         )
@@ -174,7 +174,7 @@ def _check_splitting(parameters: Parameters) -> None:
         needed = -(-size // rows)
         of = "" if parameters.max_enqueued_batches else ", the server's default,"
         raise FleetError(
-            f"{enqueued}{of} holds {enqueued * rows} rows in batches of {rows}, so that a request of max_batch_size ({size}) rows would always be "
+            f"{enqueued}{of} holds {enqueued * rows} rows in batches of {rows}, so a request of max_batch_size ({size}) rows would always be "
             f"answered UNAVAILABLE; allowed: {needed} or more",
             where="max_enqueued_batches",
         )
@@ -186,7 +186,7 @@ def _check_allowed_sizes(parameters: Parameters) -> None:
         return
     if any(later <= earlier for earlier, later in zip(allowed, allowed[1:])):
         raise FleetError(
-            f"{allowed} does not increase strictly, and the server would skip sizes without a word",
+            f"{allowed} does not increase strictly, so the server would silently skip sizes",
             where="allowed_batch_sizes",
             remedy=f"Set it to {sorted(set(allowed))}.",
         )
@@ -194,7 +194,7 @@ def _check_allowed_sizes(parameters: Parameters) -> None:
     if allowed[-1] != size:
         of = "" if parameters.max_batch_size else ", the server's default"
         raise FleetError(
-            f"its last entry {allowed[-1]} is not max_batch_size ({size}{of}), and no model would load",
+            f"the last entry {allowed[-1]} is not max_batch_size ({size}{of}), so no model would load",
             where="allowed_batch_sizes",
             remedy=f"End the list with {size}, or set max_batch_size to {allowed[-1]}.",
         )
@@ -202,7 +202,7 @@ def _check_allowed_sizes(parameters: Parameters) -> None:
     if cap is not None and cap not in allowed:
         padded = next(entry for entry in allowed if entry > cap)
         raise FleetError(
-            f"{cap} is not among allowed_batch_sizes {allowed}, so that each full batch would be padded to {padded} rows",
+            f"{cap} is not among allowed_batch_sizes {allowed}, so each full batch would be padded to {padded} rows",
             where="max_execution_batch_size",
             remedy=f"Choose one of them, or add {cap} to allowed_batch_sizes.",
         )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where to start with batching on a host: values that harm nobody, each with its reason. What is best, only a measurement tells."""
+"""Where to start with batching on a host: safe values, each with its reason. Only a measurement shows which values are best."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def start_values(
     chosen["num_batch_threads"] = (
         threads,
         (
-            f"one batch at a time for each CPU that is usable here ({usable:g}), over all models; "
-            "the server itself would not see a CPU quota"
+            f"one batch at a time for each usable CPU ({usable:g}), over all models; "
+            "the server itself would ignore a CPU quota"
         ),
     )
     chosen["max_enqueued_batches"] = _queue(sizes, threads, goal, memory_mib, signatures)
@@ -87,18 +87,18 @@ def _sizes(given: Mapping[str, Any], batch: int, gpu: bool, goal: str) -> Iterat
     allowed = given.get("allowed_batch_sizes")
     size = given.get("max_batch_size") or (allowed[-1] if allowed else _largest_request(**given))
     if allowed:
-        yield "max_batch_size", (size, "the server wants it equal to the last of allowed_batch_sizes")
+        yield "max_batch_size", (size, "the server requires it to equal the last of allowed_batch_sizes")
     else:
         yield (
             "max_batch_size",
-            (size, f"the most rows of one request; no less than the server's own limit ({DEFAULT_MAX_BATCH_SIZE})"),
+            (size, f"the most rows of one request; at least the server's default ({DEFAULT_MAX_BATCH_SIZE})"),
         )
     splitting = given.get("enable_large_batch_splitting")
     if not any(name in given for name in _SIZE_NAMES):
         splitting = True
         yield (
             "enable_large_batch_splitting",
-            (True, "large requests are cut, so that the limit for requests is not the size of a batch"),
+            (True, "large requests are split, so the limit for requests can exceed the size of a batch"),
         )
     if splitting:
         rows = _executed_rows(batch, size, allowed, given.get("max_enqueued_batches", size))
@@ -106,8 +106,8 @@ def _sizes(given: Mapping[str, Any], batch: int, gpu: bool, goal: str) -> Iterat
             "max_execution_batch_size",
             (
                 rows,
-                f"rows executed at once on a {'GPU' if gpu else 'CPU'}, goal {goal}: enough to gain, "
-                "few enough to bound time and memory",
+                f"rows executed at once on a {'GPU' if gpu else 'CPU'}, goal {goal}: enough for a gain, "
+                "few enough to limit time and memory",
             ),
         )
 
@@ -115,7 +115,7 @@ def _sizes(given: Mapping[str, Any], batch: int, gpu: bool, goal: str) -> Iterat
 def _largest_request(
     max_execution_batch_size: int = 0, max_enqueued_batches: int = _LARGEST_REQUEST, **_others: Any
 ) -> int:
-    """Rows of the largest request, if nobody said: no less than a batch, no more than the queue can hold."""
+    """Rows of the largest request by default: no less than a batch, no more than the queue can hold."""
     return min(
         max(_LARGEST_REQUEST, max_execution_batch_size),
         (max_execution_batch_size or _LARGEST_REQUEST) * max_enqueued_batches,
@@ -132,8 +132,8 @@ def _executed_rows(batch: int, size: int, allowed: Sequence[int] | None, enqueue
 
 def _timeout_reason(timeout: int) -> str:
     if timeout == 0:
-        return "on a CPU waiting seldom pays: batches form from what queues while others run, and a lone client waits for nobody"
-    return f"a batch waits {timeout / 1000:g} ms for more rows; a lone client pays that on every request"
+        return "on a CPU, waiting seldom helps: batches form from requests that queue while others run, and a single client does not wait"
+    return f"a batch waits {timeout / 1000:g} ms for more rows; a single client waits that long on every request"
 
 
 def _queue(
@@ -146,14 +146,14 @@ def _queue(
     if goal == "online":
         return (
             least,
-            "about one for each batch thread and enough for the largest request: more would only wait; beyond it clients hear UNAVAILABLE at once",
+            "about one for each batch thread and enough for the largest request: more would only wait; beyond it, clients get UNAVAILABLE at once",
         )
     of_row = row_bytes(signatures or {})
     if of_row is None or memory_mib is None:
         unknown = "the size of a row" if of_row is None else "the memory"
         return max(
             least, _BULK_QUEUE_UNKNOWN
-        ), f"generous, for clients that keep many requests in flight; {unknown} is not known"
+        ), f"generous, for clients that keep many requests in flight; {unknown} is unknown"
     fitting = int(memory_mib * 2**20 / _BULK_MEMORY_SHARE // (executed * of_row))
     return max(least, min(_BULK_QUEUE, fitting)), (
         f"generous, for clients that keep many requests in flight; full queues of {of_row} bytes a row stay "

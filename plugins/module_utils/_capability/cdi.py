@@ -21,10 +21,8 @@ KIND = "nvidia.com/gpu"
 _DRIVER = re.compile(r"\blib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)")
 _NAME = re.compile(r"""^[- ] name: *["']?([^"'#]*?)["']? *$""")
 _INSTALL = "Install NVIDIA's container toolkit on the host and restart the engine"
-_CONFIGURE = "Tell the engine and restart it: nvidia-ctk runtime configure --runtime=docker"
-_DESCRIBE = (
-    "Install NVIDIA's container toolkit and describe them: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
-)
+_CONFIGURE = "Register it with the engine, and restart the engine: nvidia-ctk runtime configure --runtime=docker"
+_DESCRIBE = "Install NVIDIA's container toolkit and generate descriptions of the GPUs: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 _GENERATE = "generate them again: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 
 
@@ -54,10 +52,10 @@ def describe(texts: Iterable[str], groups: Iterable[GpuGroup]) -> Cdi | None:
     if drivers and present and not drivers & present:
         return {
             "names": None,
-            "problem": f"the CDI descriptions are of driver {sorted(drivers)[0]}, this host has {sorted(present)[0]}: {_GENERATE}",
+            "problem": f"the CDI descriptions are for driver {sorted(drivers)[0]}, but this host has {sorted(present)[0]}: {_GENERATE}",
         }
     if wanted and not kinds:
-        return {"names": None, "problem": f"the CDI descriptions do not name the GPUs that are here: {_GENERATE}"}
+        return {"names": None, "problem": f"the CDI descriptions do not contain this host's GPUs: {_GENERATE}"}
     return {"names": kinds[0] if kinds else None, "problem": None}
 
 
@@ -94,7 +92,7 @@ def _devices(text: str) -> list[str] | None:
 def way(container: Container, groups: Iterable[GpuGroup]) -> tuple[str | None, str | None, str | None]:
     """(how the engine is asked for GPUs, None, None), or (None, what is missing, its remedy).
 
-    cdi: the engine reads CDI descriptions that fit. device_request: what --gpus asks for. runtime: the runtime named nvidia, told by a variable.
+    cdi: the engine reads CDI descriptions that fit. device_request: what --gpus asks for. runtime: the runtime nvidia, told by a variable.
     """
     nvidia: Mapping[str, Any] = container.get("nvidia") or {}
     described = nvidia.get("cdi")
@@ -114,7 +112,7 @@ def way(container: Container, groups: Iterable[GpuGroup]) -> tuple[str | None, s
     if nvidia.get("toolkit"):
         return (
             None,
-            f"{container.get('engine')} knows nothing of NVIDIA's container toolkit {nvidia['toolkit']}, which is installed",
+            f"{container.get('engine')} does not use NVIDIA's container toolkit {nvidia['toolkit']}, which is installed",
             _CONFIGURE,
         )
     return None, f"{container.get('engine')} has neither NVIDIA's runtime nor CDI descriptions", _INSTALL

@@ -23,7 +23,7 @@ def classes(capabilities: HostFacts) -> Classes:
     capability of the host's GPUs. A GPU whose compute capability is not known (no driver answered) adds nothing: the host runs the
     CPU's images only. Fit for the tag of an image.
     tuning: image class, AI instructions, vendor, usable CPUs, NUMA nodes, and the GPUs: count x product-memory-MIG, or count x the PCI
-    device where no driver told more.
+    device if no driver reported more.
     """
     cpu, gpus = capabilities["cpu"], capabilities["gpus"]
     image = image_class(capabilities["architecture"], cpu["level"], gpus)

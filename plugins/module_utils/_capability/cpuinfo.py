@@ -136,7 +136,7 @@ def read(text: str, architecture: str | None = None) -> CpuText:
         )
         > 1
     ):
-        warnings.append("the cores are of several kinds; the CPU is described by the first")
+        warnings.append("the cores are of different kinds; the first one describes the CPU")
     cpu = cast(
         CpuModel,
         dict(
@@ -159,53 +159,55 @@ def require(text: str, architecture: str | None = None) -> CpuText:
         raise FleetError(f"{architecture!r} is not known; allowed: {', '.join(ARCHITECTURES)}", where="architecture")
     if not text.strip():
         raise FleetError(
-            "the text is empty", where="cpu_capability", remedy="Give it the whole content of a /proc/cpuinfo."
+            "the text is empty", where="cpu_capability", remedy="Pass the whole content of a /proc/cpuinfo."
         )
     text = _unwrapped(text)
     found = read(text)
     shown = found["architecture"]
     if shown is None:
         raise FleetError(
-            "the text is not that of a /proc/cpuinfo that can be read",
+            "the text is not a readable /proc/cpuinfo",
             where="cpu_capability",
-            remedy=f"Give it the whole content of a /proc/cpuinfo of {' or '.join(ARCHITECTURES)}.",
+            remedy=f"Pass the whole content of a /proc/cpuinfo of {' or '.join(ARCHITECTURES)}.",
         )
     damaged = _damaged(_cores(text))
     if damaged:
         raise FleetError(
-            f"{damaged!r} among its flags is not one: the text was changed or shortened on its way",
+            f"{damaged!r} is not a CPU flag: the text was changed or shortened",
             where="cpu_capability",
-            remedy="Give it the whole content of /proc/cpuinfo, as a file or unformatted.",
+            remedy="Pass the whole content of /proc/cpuinfo, as a file or unformatted.",
         )
     if shown == "i686" and _is_cut(text, [core["flags"] for core in _cores(text) if core.get("flags")]):
         raise FleetError(
-            "the text is cut short in its flags, before those that tell 64 bits from 32",
+            "the text ends before the CPU flags that show whether the CPU has 64 bits",
             where="cpu_capability",
-            remedy="Give it the whole content of /proc/cpuinfo.",
+            remedy="Pass the whole content of /proc/cpuinfo.",
         )
     if shown not in ARCHITECTURES:
         raise FleetError(
-            f"the text is of {_PLAINLY.get(shown, shown)}; TensorFlow Serving is built for {' and '.join(reversed(ARCHITECTURES))} only",
+            f"the text is from {_PLAINLY.get(shown, shown)}; TensorFlow Serving is built only for {' and '.join(reversed(ARCHITECTURES))}",
             where="cpu_capability",
         )
     if architecture not in (None, shown):
         raise FleetError(
-            f"the text is of {shown}, not of {architecture}",
+            f"the text is from {shown}, not from {architecture}",
             where="architecture",
-            remedy="Leave it out, or give the text that belongs to it.",
+            remedy="Leave it out, or pass the text that belongs to it.",
         )
     if not found["cpu"]["flags"]:
         raise FleetError(
-            f"the text of this {shown} machine has no line {_FLAG_KEYS[shown]!r} with flags, so its level cannot be told",
+            f"the text of this {shown} machine has no line {_FLAG_KEYS[shown]!r} with flags, so its level is unknown",
             where="cpu_capability",
-            remedy="Give it the whole content of /proc/cpuinfo.",
+            remedy="Pass the whole content of /proc/cpuinfo.",
         )
     return found
 
 
 def _strange(architecture: str, shown: str | None) -> str:
-    what = f"of {shown}" if shown else "empty or not to be understood"
-    return f"the machine is {architecture}, but its cpuinfo is {what}; it is taken for the least of {architecture}"
+    what = f"of {shown}" if shown else "empty or not readable"
+    return (
+        f"the machine is {architecture}, but its cpuinfo is {what}; it is treated as the lowest level of {architecture}"
+    )
 
 
 def _unwrapped(text: str) -> str:
@@ -311,7 +313,7 @@ def _common_flags(cores: list[dict[str, str]], architecture: str, text: str) -> 
     if differing:
         warnings.append(f"the cores differ in {' '.join(differing)}; only what all cores have counts")
     if not lines:
-        warnings.append(f"cpuinfo shows no {key}; the machine is taken for the least of {architecture}")
+        warnings.append(f"cpuinfo shows no {key}; the machine is treated as the lowest level of {architecture}")
     return common, warnings
 
 

@@ -106,7 +106,7 @@ def _health(found: GpuReadings, problem: str | None) -> GpuHealth:
     failed += ["it has fallen off the bus (Xid 79)"] if 79 in (found["xids"] or ()) else []
     warnings = [f"throttled: {', '.join(found['throttling'])}"] if found["throttling"] else []
     warnings += (
-        ["a page or row waits for a reset to be retired"]
+        ["a memory page or row is retired at the next reset"]
         if found["retired_pages_pending"] or rows.get("pending")
         else []
     )

@@ -19,35 +19,35 @@ _CREATED = re.compile(
 _COMPLAINTS = (
     (
         re.compile(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected"),
-        "the server's container holds no GPU",
-        "look whether the engine was asked for one (docker inspect: DeviceRequests), and whether NVIDIA's container toolkit is told to the engine",
+        "the server's container has no GPU",
+        "check that the container requests a GPU (docker inspect: DeviceRequests), and that the engine uses NVIDIA's container toolkit",
     ),
     (
         re.compile(r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE"),
         "the libraries in the container do not fit the driver",
-        "reboot where the driver was updated; else use a release whose CUDA the driver supports",
+        "reboot if the driver was updated; otherwise use a release whose CUDA the driver supports",
     ),
     (
         re.compile(
             r"CUDA_ERROR_INVALID_DEVICE|CUDA_ERROR_ECC_UNCORRECTABLE|CUDA_ERROR_DEVICE_UNAVAILABLE|CUDA_ERROR_UNKNOWN"
         ),
         "CUDA refuses the GPU",
-        "look at the GPU's health (capability_facts with detail: full) and at the kernel's log",
+        "check the GPU's health (capability_facts with detail: full) and the kernel log",
     ),
     (
         re.compile(r"CUDA_ERROR_OUT_OF_MEMORY"),
-        "the GPU's memory is taken",
-        "end what uses the GPU, or give each server a fraction of it",
+        "the GPU's memory is in use",
+        "stop other programs that use the GPU, or give each server a fraction of its memory",
     ),
     (
         re.compile(r"failed call to cuInit"),
         "CUDA does not start",
-        "look at the line of the log and at nvidia-smi on the host",
+        "check the line in the log, and nvidia-smi on the host",
     ),
     (
         re.compile(r"kernel driver does not appear to be running|Could not find cuda drivers"),
         "the driver's libraries are not in the container",
-        "look whether NVIDIA's container toolkit is told to the engine (nvidia-ctk runtime configure)",
+        "check that the engine uses NVIDIA's container toolkit (nvidia-ctk runtime configure)",
     ),
     (
         re.compile(r"Skipping registering GPU devices"),
@@ -91,8 +91,8 @@ def judge(
             return _verdict(
                 True,
                 seen,
-                f"it computes on {', '.join(sorted(places))}, and does not see {', '.join(missing)}",
-                "look at the server's log",
+                f"it uses {', '.join(sorted(places))}, but not {', '.join(missing)}",
+                "check the server's log",
             )
         return _verdict(True, seen, f"its log names {', '.join(one['name'] for one in seen)}")
     if complaint:
@@ -105,8 +105,8 @@ def judge(
         return _verdict(
             False,
             seen,
-            "it serves from the CPU: neither does its log name a GPU, nor does the driver list its process",
-            "look whether the image is the one for GPUs (…-gpu), and at the server's log",
+            "it serves from the CPU: its log names no GPU, and the driver does not list its process",
+            "check that the image is the one for GPUs (…-gpu), and check the server's log",
         )
     return _verdict(None, seen, "its log names no GPU, and the driver's processes could not be read")
 

@@ -33,8 +33,8 @@ FAULTS = {
     9: "NVIDIA's driver is not loaded",
     10: "it timed out",
     11: "the kernel found an interrupt issue with it",
-    12: "libnvidia-ml.so.1 is not there or cannot be loaded",
-    13: "this driver does not know the question",
+    12: "libnvidia-ml.so.1 is missing or cannot be loaded",
+    13: "this driver does not support the query",
     14: "its infoROM is corrupted",
     15: "it has fallen off the bus",
     16: "it needs a reset",
@@ -46,15 +46,15 @@ FAULTS = {
     22: "not supported with ECC",
     23: "not enough resources",
     24: "that clock is not supported",
-    25: "this driver knows another version of the question",
-    26: "the question is outdated",
+    25: "this driver supports another version of the query",
+    26: "the query is outdated",
     27: "it is not ready",
     28: "no GPU was found",
     29: "it is in the wrong state",
     30: "that reset is not supported",
     "crash": "the driver's library crashed",
     "hang": "the driver did not answer in time",
-    "odd": "its answer makes no sense",
+    "odd": "its answer is not valid",
 }
 REMEDIES = {
     4: "let the account use /dev/nvidia*, or become root",
@@ -62,7 +62,7 @@ REMEDIES = {
     9: "load the module (modprobe nvidia), or install the driver again",
     11: "look at the kernel's log",
     12: "install the driver's libraries",
-    15: "look for Xid 79 in the kernel's log and reboot; where it comes back, look at power, temperature and seating",
+    15: "look for Xid 79 in the kernel's log and reboot; if it happens again, check power, temperature and seating",
     16: "reset it (nvidia-smi -r) or reboot",
     17: "give the container or service access to /dev/nvidia*",
     18: "reboot, so that the module of the installed driver is loaded",
@@ -260,7 +260,7 @@ def sensible(answers: Answers) -> Answers:
 
 
 def lacking(answers: Answers) -> bool:
-    """Whether something that a description has was not told, for whatever reason but that the GPU or the driver has it not."""
+    """Whether something that a description has was not reported, for any reason except that the GPU or the driver does not have it."""
     count = value_of(answers, None, "count")
     essential = [
         answers.get((gpu, question), ("hang", None))[0] for gpu in range(count or 0) for question in _ESSENTIAL
@@ -295,7 +295,7 @@ def value_of(answers: Answers, gpu: int | None, question: str) -> Any:
 
 
 def indices(answers: Answers) -> list[int]:
-    """The indices of the GPUs of which the driver told something, if only why it tells nothing; without those that it counted and does not have."""
+    """The indices of the GPUs of which the driver reported something, even if only an error; without those that it counted and does not have."""
     return sorted(
         gpu
         for (gpu, question), (fault, _value) in answers.items()
@@ -318,23 +318,25 @@ def describe(
     devices = {device["pci_bus_id"]: dict(device) for device in pci}
     unplaced = []
     for gpu in indices(answers):
-        told = _told(answers, gpu)
-        if told["pci_bus_id"] is None:
-            unplaced.append(told)
+        reported = _reported(answers, gpu)
+        if reported["pci_bus_id"] is None:
+            unplaced.append(reported)
         else:
-            known = devices.get(told["pci_bus_id"], {"driver": "nvidia", "numa_node": None, "cpu_affinity": None})
-            devices[told["pci_bus_id"]] = dict(
-                known, **{key: value for key, value in told.items() if value is not None or key not in known}
+            known = devices.get(reported["pci_bus_id"], {"driver": "nvidia", "numa_node": None, "cpu_affinity": None})
+            devices[reported["pci_bus_id"]] = dict(
+                known, **{key: value for key, value in reported.items() if value is not None or key not in known}
             )
     silent = [device for device in devices.values() if device["driver"] == "nvidia" and "index" not in device]
-    for device, told in zip(silent, unplaced):  # as many GPUs without an answer as without an address: these are they
-        device.update({key: value for key, value in told.items() if value is not None}, pci_bus_id=device["pci_bus_id"])
+    for device, reported in zip(silent, unplaced):  # as many GPUs without an answer as without an address
+        device.update(
+            {key: value for key, value in reported.items() if value is not None}, pci_bus_id=device["pci_bus_id"]
+        )
     for device in silent[len(unplaced) :]:
         device["problem"] = (
             failure
-            or "NVIDIA's driver does not list it: it has fallen off the bus, or is kept from this account or container"
+            or "NVIDIA's driver does not list it: it has fallen off the bus, or this account or container cannot access it"
         )
-    devices.update({f"?{told['index']}": dict(told, driver="nvidia") for told in unplaced[len(silent) :]})
+    devices.update({f"?{reported['index']}": dict(reported, driver="nvidia") for reported in unplaced[len(silent) :]})
     return _grouped(
         [
             dict(device, **(versions if device["driver"] == "nvidia" else {}))
@@ -344,7 +346,7 @@ def describe(
 
 
 def failure_of(answers: Answers, smi_failure: str | None = None) -> str | None:
-    """Why the driver told nothing of any GPU, or None."""
+    """Why the driver reported no GPU, or None."""
     for question, what in (("load", None), ("init", None), ("count", "the number of GPUs is not known")):
         fault = answers.get((None, question), (None, None))[0]
         if fault is not None:
@@ -359,8 +361,8 @@ def explained(fault: Fault) -> str:
     return f"{words}: {REMEDIES[fault]}" if fault in REMEDIES else words
 
 
-def _told(answers: Answers, gpu: int) -> dict[str, Any]:
-    """What the driver told of one of its GPUs."""
+def _reported(answers: Answers, gpu: int) -> dict[str, Any]:
+    """What the driver reported about one of its GPUs."""
 
     def value(question: str) -> Any:
         return value_of(answers, gpu, question)
@@ -401,9 +403,7 @@ def problem_of(answers: Answers, gpu: int) -> str | None:
     if not missing:
         return None
     why, colon, remedy = explained(missing[0][1]).partition(": ")
-    return (
-        f"the driver did not tell {', '.join(_WORDS[question] for question, _fault in missing)} ({why}){colon}{remedy}"
-    )
+    return f"the driver did not report {', '.join(_WORDS[question] for question, _fault in missing)} ({why}){colon}{remedy}"
 
 
 def _instances(answers: Answers, gpu: int, memory: dict[str, int] | None) -> list[dict[str, Any]]:

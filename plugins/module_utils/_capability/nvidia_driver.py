@@ -71,9 +71,9 @@ def _on_the_bus(files: Files, place: str) -> dict[str, Any]:
     """A display controller of NVIDIA, with what sysfs and the driver's files below /proc tell of it."""
     base = f"{_PCI}/{place}"
     node, cpus = files.line(f"{base}/numa_node"), files.line(f"{base}/local_cpulist")
-    told = gpus.information_of(files.text(f"proc/driver/nvidia/gpus/{place}/information"))
+    reported = gpus.information_of(files.text(f"proc/driver/nvidia/gpus/{place}/information"))
     return dict(
-        told,
+        reported,
         pci_bus_id=place,
         device_id=f"{_NVIDIA}:{files.line(f'{base}/device')[2:]}",
         driver=files.link_name(f"{base}/driver"),

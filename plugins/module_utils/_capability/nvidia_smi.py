@@ -47,7 +47,7 @@ def read(program: str, addresses: Sequence[str], limit_s: float) -> tuple[Answer
     failure = None if status == 0 else _first_words(text) if status is not None else "no answer in time"
     rows = rows_of(tables)
     if not rows:
-        return {}, failure or f"its answer holds no row of a GPU: {_first_words(text)}"
+        return {}, failure or f"its answer contains no row for a GPU: {_first_words(text)}"
     answers = rows_to_answers(rows, run([program, "-L"], deadline)[1])
     cuda = _CUDA.search(run([program], deadline)[1])
     if cuda:
@@ -94,4 +94,4 @@ def run(command: list[str], deadline: float) -> tuple[int | None, str]:
 
 def _first_words(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else "it failed without a word"
+    return lines[0] if lines else "it failed without a message"

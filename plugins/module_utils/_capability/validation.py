@@ -64,7 +64,7 @@ def _check(value: Any, shape: Any, where: str, optional: bool = True) -> None:
         or strange_key
     ):
         raise FleetError(
-            f"{value!r} is nothing that tfserving.fleet.capability_facts returns here",
+            f"{value!r} is not what tfserving.fleet.capability_facts returns here",
             where=where,
             remedy="Detect the host again.",
         )

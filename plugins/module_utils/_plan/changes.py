@@ -37,12 +37,12 @@ def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -
             for text in _of_model(plan["server"], plan, model, served.get(model["name"]))
         ]
     found += (
-        [f"{server['name']}: not planned any more, will be stopped" for server in started if _is_surplus(server, parts)]
+        [f"{server['name']}: no longer planned, will be stopped" for server in started if _is_surplus(server, parts)]
         if planned
         else []
     )
     gone = [] if plan["refusals"] and not planned else sorted(set(served) - set(planned))
-    return found + [f"{name}: served by {served[name][0]['name']}, and not asked for any more" for name in gone]
+    return found + [f"{name}: served by {served[name][0]['name']}, but not in the plan" for name in gone]
 
 
 def _of_part(plan: Mapping[str, Any], part: Mapping[str, Any], started: Sequence[Mapping[str, Any]]) -> list[str]:

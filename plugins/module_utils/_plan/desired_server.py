@@ -170,7 +170,7 @@ def _check(desired: HostRequest) -> None:
             raise FleetError(f"{value!r} is not a single value", where=where)
     if not isinstance(desired.tunings, (list, tuple)) or not all(isinstance(one, dict) for one in desired.tunings):
         raise FleetError(
-            f"{desired.tunings!r} is not a list of what the module tuning returns", where="tfs_server_tunings"
+            f"{desired.tunings!r} is not a list of results of the module tuning", where="tfs_server_tunings"
         )
 
 
@@ -209,7 +209,7 @@ def _server(
         found = served_models.planned(made)
         for model, change in (records or {}).items():
             found = found.tuned(model, change)
-        found = trial_configuration.proved(found, desired.tunings)
+        found = trial_configuration.with_results(found, desired.tunings)
     else:
         models = tuple(ModelConfiguration(one["name"], form=SAVED_MODEL) for one in asked.get("models") or [])
         found = ServingConfiguration(models=models)
@@ -315,14 +315,14 @@ def _records(
         if now and desired.stale_tunings == "fail":
             draft.refuse(
                 subject,
-                f"it was measured elsewhere: {', '.join(now)}",
+                f"the tuning does not match the plan: {', '.join(now)}",
                 "Tune again: ansible-playbook tfserving.fleet.tune, or set tfserving_stale_tunings: keep",
                 {},
             )
             continue
         if now:
             draft.warn(
-                f"{subject} was measured elsewhere ({', '.join(now)}) and is {'kept' if desired.stale_tunings == 'keep' else 'ignored'}; "
+                f"{subject} does not match the plan ({', '.join(now)}) and is {'kept' if desired.stale_tunings == 'keep' else 'ignored'}; "
                 "measure again with: ansible-playbook tfserving.fleet.tune"
             )
             if desired.stale_tunings == "ignore":
@@ -341,8 +341,8 @@ def _records(
             spelt = ", ".join(f"{model}: {changes.shown(value)}" for model, value in sorted(wanted.items()))
             draft.refuse(
                 "tunings",
-                f"the tunings of the models want different {key} of their one server: {name} ({spelt})",
-                f"Say which holds in tfserving_{key}, or serve the models by two servers (tfs_server_model_name)",
+                f"the models share one server, but their tunings set {name} in {key} to different values ({spelt})",
+                f"Set the value in tfserving_{key}, or serve the models with two servers (tfs_server_model_name)",
                 {},
             )
     return found
@@ -416,7 +416,7 @@ def _whole(
     named = desired.role.get("image") or desired.request.get("image")
     if found["backend"] == "docker" and named and "@" not in named and desired.role.get("pull") != "always":
         draft.warn(
-            f"the tag of {named} can move, and then hosts serve different images under one name: name it by digest, or set tfs_server_pull: always"
+            f"the tag of {named} can change, and then hosts serve different images under the same name: use a digest, or set tfs_server_pull: always"
         )
     if desired.role.get("ssl_config_file"):
         draft.warn(flags.TLS)

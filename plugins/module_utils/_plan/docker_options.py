@@ -29,7 +29,7 @@ _NO_EFFECT = {
     "init": "an init runs in each container",
     "sig-proxy": "a server always runs in the background",
     "attach": "a server always runs in the background",
-    "quiet": "nothing of a pull is shown",
+    "quiet": "the collection does not show the progress of a pull",
     "help": "it only prints",
     "disable-content-trust": "name the image by digest",
     "no-healthcheck": "the collection checks its servers itself",
@@ -38,9 +38,9 @@ _NO_EFFECT = {
     "workdir": "the server uses absolute paths",
     "hostname": "the server does not use its host's name",
     "label": "the collection labels its containers itself",
-    "pull": "an image is pulled where it is not there",
+    "pull": "an image is pulled if it is missing",
     "expose": "ports are published by tfs_server_grpc_port and tfs_server_rest_port",
-    "cap-drop": "all capabilities are dropped but those in tfs_server_capabilities",
+    "cap-drop": "all capabilities are dropped except those in tfs_server_capabilities",
     "shm-size": "TensorFlow Serving does not use /dev/shm",
     "ipc": "TensorFlow Serving does not share memory with other processes",
     "memory-swap": "a memory limit counts for memory and swap together",
@@ -49,7 +49,7 @@ _NO_EFFECT = {
     "detach-keys": "a server has no terminal",
     "stop-timeout": "the collection waits for requests in flight",
     "domainname": "the server does not use it",
-    "tmpfs": "/tmp is one already",
+    "tmpfs": "/tmp is already a tmpfs",
     "platform": "the plan chooses the image for the host",
 }
 # Options that other variables stand for: name -> what to set.
@@ -108,7 +108,7 @@ def answer(name: str, value: Any, context: Context) -> Any:
         return Taken("nothing", _NO_EFFECT.get(name, _HEALTH))
     if name in _VARIABLES:
         variable = _VARIABLES[name].format(value=value)
-        return Lost(f"--{name} of docker run is not taken over", f"{LEAVE_OUT}, and set {variable}")
+        return Lost(f"--{name} of docker run is not converted", f"{LEAVE_OUT}, and set {variable}")
     return Lost(f"--{name} of docker run is not supported: this collection does not set it for its containers")
 
 
@@ -116,7 +116,7 @@ def image(name: str) -> Taken | Lost:
     """Taken or Lost for an image."""
     tag = None if "@" in name else questions.official_tag(name)
     if tag is None:
-        return Taken(f"tfserving_image: {name}", "an image of your own", {"image": name})
+        return Taken(f"tfserving_image: {name}", "your own image", {"image": name})
     release = _RELEASE_TAG.fullmatch(tag)
     gpu = {"gpu": "require"} if tag.endswith("-gpu") else {}
     if release:
@@ -128,13 +128,13 @@ def image(name: str) -> Taken | Lost:
         )
     if tag.startswith("latest"):
         return Taken(
-            "the newest release that the release table knows",
-            "latest is another image every time; set tfserving_version to pin a release",
+            "the newest release in the release table",
+            "latest changes with every release; set tfserving_version to pin a release",
             gpu,
         )
     return Lost(
-        f"{name} names no release",
-        f"{LEAVE_OUT}, and set tfserving_version to a release, or tfserving_image to the image as it is",
+        f"{name!r} does not name a release",
+        f"{LEAVE_OUT}, and set tfserving_version to a release, or tfserving_image to this image",
     )
 
 
@@ -188,7 +188,7 @@ def _runtime(text: str, _context: Context) -> Any:
     if text == "nvidia":
         return Taken(
             "tfserving_gpu: require (--gpus all)",
-            "that runtime is of nvidia-docker 2, archived in 2024; engines hand out GPUs themselves since Docker 19.03",
+            "that runtime belongs to nvidia-docker 2, archived in 2024; engines provide GPUs themselves since Docker 19.03",
             {"gpu": "require"},
         )
     return Lost(f"the runtime {text!r} is not supported: the engine's default runs the server")
@@ -198,7 +198,7 @@ def _device(text: str, context: Context) -> Any:
     return (
         _gpus(text, context)
         if "nvidia" in text
-        else Lost(f"the device {text!r} is not supported: servers get GPUs alone")
+        else Lost(f"the device {text!r} is not supported: servers get no devices except GPUs")
     )
 
 
@@ -208,7 +208,7 @@ def _publish(text: str, context: Context) -> Any:
     )
     if not found:
         return Lost(
-            f"{text!r} is not one published TCP port",
+            f"{text!r} is not a single published TCP port",
             f"{LEAVE_OUT}, and set tfs_server_grpc_port and tfs_server_rest_port",
         )
     inside, outside, address = int(found["inside"]), int(found["outside"] or 0), found["address"]
@@ -218,7 +218,7 @@ def _publish(text: str, context: Context) -> Any:
     }
     if inside not in known:
         return Lost(
-            f"the server listens on {' and '.join(map(str, sorted(known)))} in its container, and not on {inside}",
+            f"the server listens on {' and '.join(map(str, sorted(known)))} in its container, not on {inside}",
             f"{LEAVE_OUT}, and set tfs_server_grpc_port and tfs_server_rest_port",
         )
     if outside > 65535:
@@ -241,7 +241,7 @@ def _environment(text: str, _context: Context) -> Any:
     return Lost(
         f"the value of {text} comes from the shell or a reference, and is not known here",
         f"{LEAVE_OUT}, and set {text} in tfserving_environment, or, "
-        "where it is a secret, in tfs_server_secret_environment",
+        "if it is a secret, in tfs_server_secret_environment",
     )
 
 
@@ -278,28 +278,28 @@ def _mount(text: str, context: Context) -> Any:
         )
     if is_models:
         return Lost(
-            f"{source} is mounted as a model, and tfserving_models does not have it",
+            f"{source} is mounted as a model, but tfserving_models does not list it",
             f"{LEAVE_OUT}, and set tfserving_models: [{{name: {name}, source: {source}}}]",
         )
     return Lost(
-        f"{text!r} is not mounted: containers of this collection get their models and configuration alone",
+        f"{text!r} is not mounted: containers of this collection mount only their models and configuration",
         f"{LEAVE_OUT}; models belong to tfserving_models, other files to tfs_server_session_config_file and tfs_server_ssl_config_file",
     )
 
 
 def _user(text: str, _context: Context) -> Any:
     if not re.fullmatch(r"\d+(:\d+)?", text):
-        return Lost(f"{text!r} is not a user by number", f"{LEAVE_OUT}, and set tfs_server_user to UID or UID:GID")
+        return Lost(f"{text!r} is not a numeric user", f"{LEAVE_OUT}, and set tfs_server_user to UID or UID:GID")
     return Taken(
         f"tfs_server_user: {text}",
-        "who the server runs as; that user must be able to read the models",
+        "the user that the server runs as, which must be able to read the models",
         {"serve": {"user": text}},
     )
 
 
 def _name(text: str, _context: Context) -> Any:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,63}", text):
-        return Lost(f"{text!r} is not a name for a server", f"{LEAVE_OUT}, and set tfs_server_name")
+        return Lost(f"{text!r} is not a valid name for a server", f"{LEAVE_OUT}, and set tfs_server_name")
     return Taken(f"tfs_server_name: {text}", "the server's name", {"serve": {"name": text}})
 
 
@@ -310,9 +310,9 @@ def _restart(text: str, _context: Context) -> Any:
     if policy is None:
         return Lost(f"{text!r} is not a restart policy", f"{LEAVE_OUT}, and set tfs_server_restart_policy")
     reason = (
-        "always also starts a server again that was stopped by hand"
+        "always would also restart a server that you stopped"
         if text == "always"
-        else "when the engine starts the server again"
+        else "when the engine restarts the server"
     )
     return Taken(f"tfs_server_restart_policy: {policy}", reason, {"serve": {"restart_policy": policy}})
 
@@ -320,8 +320,8 @@ def _restart(text: str, _context: Context) -> Any:
 def _network(text: str, _context: Context) -> Any:
     if text in ("host", "none") or text.startswith(("container:", "service:")):
         return Lost(
-            f"no port is published with the network {text!r}, and a candidate could not be checked alongside the server",
-            f"{LEAVE_OUT}; tfs_server_address, tfs_server_grpc_port and tfs_server_rest_port say where it is reached",
+            f"the network {text!r} publishes no port, so a candidate cannot be checked while the server runs",
+            f"{LEAVE_OUT}; tfs_server_address, tfs_server_grpc_port and tfs_server_rest_port set the address and the ports",
         )
     if not re.fullmatch(r"[\w.-]+", text):
         return Lost(f"{text!r} is not the name of a network", f"{LEAVE_OUT}, and set tfs_server_network")
@@ -335,31 +335,29 @@ def _log_option(text: str, _context: Context) -> Any:
     if name == "max-size" and (mib(value) or 0) >= 1:
         return Taken(
             f"tfs_server_log_max_mib: {mib(value)}",
-            "the largest that one file of the log becomes",
+            "the maximum size of one log file",
             {"serve": {"log_max_mib": mib(value)}},
         )
     if name == "max-file" and value.isdecimal() and int(value):
-        return Taken(
-            f"tfs_server_log_files: {value}", "how many files of the log are kept", {"serve": {"log_files": int(value)}}
-        )
+        return Taken(f"tfs_server_log_files: {value}", "the number of log files", {"serve": {"log_files": int(value)}})
     return Lost(
         f"the log option {text!r} is not supported",
-        f"{LEAVE_OUT}; tfs_server_log_max_mib and tfs_server_log_files say how much of a log is kept",
+        f"{LEAVE_OUT}; tfs_server_log_max_mib and tfs_server_log_files limit the logs",
     )
 
 
 def _log_driver(text: str, _context: Context) -> Any:
     if text == "json-file":
-        return Taken("nothing", "the collection uses this driver, since it reads the logs")
+        return Taken("nothing", "the collection uses this driver because it reads the logs")
     return Lost(
-        f"the log driver {text!r} is not supported: the collection reads the logs of its servers, with json-file"
+        f"the log driver {text!r} is not supported: the collection reads the logs of its servers, which needs json-file"
     )
 
 
 def _privileged(_text: Any, _context: Context) -> Any:
     return Lost(
-        "--privileged is not supported: a server needs no power over its host",
-        f"{LEAVE_OUT}; GPUs are given by tfserving_gpu",
+        "--privileged is not supported: a server needs no privileges on its host",
+        f"{LEAVE_OUT}; use tfserving_gpu for GPUs",
     )
 
 
@@ -372,7 +370,7 @@ def _security(text: str, _context: Context) -> Any:
 def _ulimit(text: str, _context: Context) -> Any:
     return Lost(
         f"--ulimit {text} is not supported: servers have the engine's default limits",
-        f"{LEAVE_OUT}, and set default-ulimits of the engine, where its defaults are too low",
+        f"{LEAVE_OUT}, and set default-ulimits of the engine, if its defaults are too low",
     )
 
 

@@ -23,10 +23,10 @@ _PARALLELISM = ("tensorflow_session_parallelism", "tensorflow_intra_op_paralleli
 
 # Why the plan sets these on every server whose release knows them.
 _REASONS = {
-    "max_num_load_retries": "models are published whole, so a load that fails is a broken model: told at once and not after 5 minutes",
-    "num_load_threads": "with the default of 0 one version that is slow to load, or is retried, holds up all others, also those of other models",
-    "enable_profiler": "it answers on the serving port, to anybody",
-    "grpc_max_threads": "the default of 4 a CPU refuses calls beyond it (Server Threadpool Exhausted)",
+    "max_num_load_retries": "models are published completely, so a failed load means a broken model: the server reports it at once, not after 5 minutes",
+    "num_load_threads": "with the default of 0, one version that loads slowly or is retried delays all other versions, including those of other models",
+    "enable_profiler": "the profiler answers anyone who can reach the serving port",
+    "grpc_max_threads": "with the default of 4 for each CPU, the server rejects further calls (Server Threadpool Exhausted)",
 }
 
 # Flags that the role tfs_server sets from other variables, and what these are. It takes server_options.BY_ROLE from the plan's.
@@ -35,31 +35,31 @@ REFUSED = {
     "model_base_path": "source in tfserving_models",
     "model_config_file": "tfserving_models",
     "grpc_socket_path": "tfs_server_grpc_socket_directory, a folder on the host",
-    "version": "nothing instead: a server that prints its version ends",
+    "version": "nothing instead: with this flag, the server prints its version and exits",
 }
 
 # Flags whose file is for a server in a container.
 _OF_CONTAINERS = ("ssl_config_file", "monitoring_config_file")
 
-TLS = "TLS covers gRPC only, REST stays plain; the file holds PEM texts, not paths"
-# Flag -> (is this value worth a word, the word). For values that work and yet surprise.
-_SURPRISES = {
+TLS = "TLS covers only gRPC, REST is not encrypted; the file contains PEM texts, not paths"
+# Flag -> (whether to warn of this value, the warning). For values that work, but not as users expect.
+_WARNINGS = {
     "enable_profiler": (
         lambda value: value is True,
-        "the profiler answers without authentication on the port that serves",
+        "the profiler answers without authentication on the serving port",
     ),
     "max_num_load_retries": (
         lambda value: value > 0,
-        "a model that cannot load is retried for minutes with closed ports; a reload over gRPC waits as long",
+        "the server retries a model that cannot load for minutes, with closed ports; a reload over gRPC waits equally long",
     ),
     "ssl_config_file": (bool, TLS),
     "mixed_precision": (
         bool,
-        "bfloat16 was slower on small models where it was measured, and changes results: check accuracy",
+        "bfloat16 was slower on small models in measurements, and it changes results: check the accuracy",
     ),
     "model_config_file_poll_wait_seconds": (
         lambda value: value > 0,
-        "the polled file wins over a reload by gRPC at the next poll",
+        "at the next poll, the file overrides a reload over gRPC",
     ),
     "monitoring_config_file": (
         bool,
@@ -67,13 +67,13 @@ _SURPRISES = {
     ),
     "grpc_channel_arguments": (
         lambda value: any(key not in table.CHANNEL_ARGUMENTS for key, _value in questions.channel_arguments(value)),
-        "gRPC ignores a key that it does not know; look at the list in gRPC's channel_arg_names.h",
+        "gRPC ignores unknown keys; its channel_arg_names.h lists the known ones",
     ),
-    "thread_pool_factory_config_file": (bool, "the open source server has no factory for it but a test's"),
+    "thread_pool_factory_config_file": (bool, "the open source server has a factory for it only in tests"),
     "allow_version_labels_for_unavailable_models": (
         lambda value: value is True,
-        "it helps only a label that the model does not have yet; a label that "
-        "moves to a version of the same change is refused for ever: versions first, labels once AVAILABLE",
+        "it helps only with a label that the model does not have yet; the server always refuses a label that "
+        "moves to a version added in the same change: add versions first, and set labels once they are AVAILABLE",
     ),
     "enable_serialization_as_tensor_content": (
         lambda value: value is True,
@@ -88,14 +88,14 @@ def choose_cpus(draft: Draft, host: Host, wanted: dict[str, Any]) -> tuple[str |
         count = min(max(1, int(wanted["cpus"])), host.usable_cpus)
         chosen = format_cpu_list(host.affinity[:count])
         if count < int(wanted["cpus"]):
-            draft.warn(f"tfserving_cpus asks for {wanted['cpus']:g} CPUs, this host has {count} usable")
+            draft.warn(f"tfserving_cpus is {wanted['cpus']:g}, but this host has only {count} usable CPUs")
         if chosen:
             draft.decide(
-                "CPU set", chosen, f"{count} CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota"
+                "CPU set", chosen, f"{count} CPUs as a set: TensorFlow respects a CPU set, but ignores a CFS quota"
             )
         else:
             draft.decide(
-                "CPU set", "all", f"planned for {count} CPUs; which ones this host's processes may use is not known"
+                "CPU set", "all", f"planned for {count} CPUs; it is unknown which CPUs this host's processes may use"
             )
         return chosen or None, count
     if host.is_pinned:
@@ -114,7 +114,7 @@ def choose_environment(draft: Draft, host: Host, wanted: dict[str, Any], release
     if given is not None and _switch(given) is None:
         draft.refuse(
             "environment TF_ENABLE_ONEDNN_OPTS",
-            f"TensorFlow takes 0, 1, false and true; {given!r} leaves its own choice in force",
+            f"TensorFlow accepts 0, 1, false and true, and ignores {given!r}",
             "Leave it out of tfserving_environment, or set it to '0' or '1'",
             {"environment": {"TF_ENABLE_ONEDNN_OPTS": None}},
         )
@@ -124,21 +124,23 @@ def choose_environment(draft: Draft, host: Host, wanted: dict[str, Any], release
     if given is not None:
         draft.decide("oneDNN", "on" if _switch(given) else "off", "tfserving_environment")
     elif not questions.cell("onednn_available", release):
-        draft.decide("oneDNN", "not there", f"the image of {release} is built without it")
+        draft.decide("oneDNN", "not available", f"the image of {release} is built without it")
     elif host.architecture not in table.IMAGES["architectures"]:
-        draft.decide("oneDNN", "as TensorFlow chooses", f"the release table knows nothing of it on {host.architecture}")
+        draft.decide(
+            "oneDNN", "as TensorFlow chooses", f"the release table does not cover oneDNN on {host.architecture}"
+        )
     elif gpu:
-        draft.decide("oneDNN", "as TensorFlow chooses", "it concerns only what the GPU does not compute")
+        draft.decide("oneDNN", "as TensorFlow chooses", "it affects only operations that do not run on the GPU")
     elif questions.onednn_by_default(release, host.cpu_flags):
         draft.decide(
-            "oneDNN", "on", "TensorFlow's own choice on this CPU (VNNI, BF16 or AMX); off is a candidate for the tuning"
+            "oneDNN", "on", "TensorFlow's default on this CPU (VNNI, BF16 or AMX); off is a candidate for tuning"
         )
         draft.warn(
-            "oneDNN is on: one request of wrong rank to a convolutional SavedModel can end the whole server; check shapes in front of it "
+            "oneDNN is on: one request with the wrong rank to a convolutional SavedModel can crash the whole server; check shapes before requests reach it, "
             "or set TF_ENABLE_ONEDNN_OPTS: '0' in tfserving_environment"
         )
     else:
-        draft.decide("oneDNN", "off", "TensorFlow's own choice on this CPU; on is a candidate for the tuning")
+        draft.decide("oneDNN", "off", "TensorFlow's default on this CPU; on is a candidate for tuning")
     return chosen
 
 
@@ -158,14 +160,14 @@ def _say_of_variables(draft: Draft, environment: dict[str, str]) -> None:
     level = environment.get("TF_CPP_MIN_LOG_LEVEL", "0")
     if level.isdigit() and int(level) > 0:
         draft.warn(
-            f"TF_CPP_MIN_LOG_LEVEL={level} hides the line on the CPU's instructions and what a model says when it loads"
-            + (", load errors too" if int(level) > 1 else "")
-            + ": a log without them then proves nothing"
+            f"TF_CPP_MIN_LOG_LEVEL={level} hides the line about the CPU's instructions and what the server logs when it loads a model"
+            + (", including load errors" if int(level) > 1 else "")
+            + ": their absence from the log then means nothing"
         )
     threads = sorted(name for name in environment if name.startswith(("OMP_", "KMP_")))
     if threads:
         draft.warn(
-            f"{', '.join(threads)}: the official server has no OpenMP; its threads are set by tensorflow_intra_op_parallelism and "
+            f"{', '.join(threads)}: the official server has no OpenMP, so they have no effect; set its threads with tensorflow_intra_op_parallelism and "
             "tensorflow_inter_op_parallelism"
         )
 
@@ -173,13 +175,13 @@ def _say_of_variables(draft: Draft, environment: dict[str, str]) -> None:
 def without_own_options(draft: Draft, given: Any, backend: str, variable: str = "tfserving_flags") -> dict[str, Any]:
     """The flags of a variable without those that deploying would refuse, each with a refusal that names what to set."""
     problems = {
-        name: ("the role tfs_server sets it itself", f"Leave it out, and set {REFUSED[name]}")
+        name: ("the role tfs_server sets this flag itself", f"Leave it out, and set {REFUSED[name]}")
         for name in given
         if name in REFUSED
     }
     if backend == "embedded":
         problems.update(
-            (name, ("the embedded server does not have it", "Leave it out"))
+            (name, ("the embedded server does not have this flag", "Leave it out"))
             for name, value in given.items()
             if name in (*embedded_flags.NOT_BUILT, *_OF_CONTAINERS)
             and name in embedded_flags.FLAGS
@@ -206,18 +208,18 @@ def choose_flags(
     chosen.update(given)
     for name in sorted(given):
         draft.decide(f"flag {name}", server_options.spelt(given[name]), "tfserving_flags")
-        surprising, word = _SURPRISES.get(name, (lambda value: False, ""))
-        if surprising(given[name]):
-            draft.warn(f"--{name}={server_options.spelt(given[name])}: {word}")
+        warns, text = _WARNINGS.get(name, (lambda value: False, ""))
+        if warns(given[name]):
+            draft.warn(f"--{name}={server_options.spelt(given[name])}: {text}")
         if name in _PARALLELISM and given[name] > cpus:
             draft.warn(
-                f"--{name}={given[name]}: more threads than the {cpus} usable CPUs cost throughput and double the tail"
+                f"--{name}={given[name]}: more threads than the {cpus} usable CPUs lower throughput and double the tail latency"
             )
     lite = questions.tflite_flag(release)
     if lite and chosen.get(lite) and not any(model["form"].startswith("tflite") for model in models):
         draft.warn(
-            f"--{lite}: no model is planned in TensorFlow Lite's form, and where a version has no {table.TFLITE['file']} its "
-            "SavedModel is served without a word; optimize: tflite_dynamic_range converts it and sets the flag"
+            f"--{lite}: the plan serves no model as TensorFlow Lite, and if a version has no {table.TFLITE['file']}, the server silently serves its "
+            "SavedModel; optimize: tflite_dynamic_range converts the model and sets the flag"
         )
     return _consistent(draft, host, release, chosen, environment)
 
@@ -231,21 +233,21 @@ def _own_flags(draft: Draft, host: Host, release: str, models: list[dict[str, An
             draft.decide(f"flag {name}", server_options.spelt(chosen[name]), reason)
     if "enable_profiler" not in questions.flags(release):
         draft.warn(
-            f"the profiler of {release} answers without authentication on the port that serves, and cannot be turned off before "
+            f"the profiler of {release} answers without authentication on the serving port, and cannot be turned off before release "
             f"{questions.first_release_with_flag('enable_profiler')}"
         )
     if batched and "grpc_max_threads" not in questions.flags(release) and chosen["grpc_max_threads"] > 4 * cpus:
         draft.warn(
-            f"{release} serves {4 * cpus} gRPC calls at once and has no flag for more, so that gRPC alone cannot fill two batches: "
+            f"{release} serves {4 * cpus} gRPC calls at once and has no flag to allow more, so gRPC alone cannot fill two batches: "
             f"lower max_batch_size, or use release {questions.first_release_with_flag('grpc_max_threads')} or later"
         )
     for name, reason in (
         (
             PER_MODEL_BATCHING,
-            "the models are batched differently: a batching_params.pbtxt in each version; "
-            "a changed file takes effect with a new version of the model and not before",
+            "the models have different batching: each version contains a batching_params.pbtxt, and "
+            "a changed file takes effect only with a new version of the model",
         ),
-        (LITE, "model.tflite is taken where there is one, the SavedModel elsewhere"),
+        (LITE, "the server uses model.tflite if a version has one, otherwise the SavedModel"),
     ):
         if name in derived:
             draft.decide(f"flag {name}", "true", reason)
@@ -260,7 +262,7 @@ def _own_flags(draft: Draft, host: Host, release: str, models: list[dict[str, An
         draft.decide(
             "threads",
             f"{cpus} intra-op, {cpus} inter-op",
-            "a CFS quota is in force, and TensorFlow does not see it: it would take every CPU",
+            "a CFS quota applies, which TensorFlow ignores: without these flags, it would use every CPU",
         )
     return chosen
 
@@ -303,20 +305,20 @@ def _contradictions(
     batching = flags.get("enable_batching")
     for name, effect in (
         ("batching_parameters_file", "refuses to start"),
-        ("enable_per_model_batching_parameters", "silently batches nothing"),
+        ("enable_per_model_batching_parameters", "silently does not batch"),
     ):
         if flags.get(name) and not batching:
             yield (
                 [name],
                 f"without --enable_batching the server {effect}",
-                "Leave it out and set batching: auto for the models",
+                "Leave it out, and set batching: auto for the models",
                 {name: None},
             )
     if flags.get("batching_parameters_file") and batching:
         yield (
             ["batching_parameters_file"],
-            "the role tfs_server writes this file itself, from batching of the models",
-            "Leave it out and set batching in tfserving_models to its parameters",
+            "the role tfs_server writes this file from the batching of the models",
+            "Leave it out, and set batching in tfserving_models to the parameters in the file",
             {"batching_parameters_file": None},
         )
     if flags.get("port") == 0 and not flags.get("grpc_socket_path"):
@@ -331,8 +333,8 @@ def _contradictions(
         other = rest + 1 if rest < 65535 else rest - 1
         yield (
             ["rest_api_port"],
-            f"{rest} is the gRPC port too: the server would serve gRPC only and say so in its log alone",
-            f"Give REST a port of its own, such as rest_api_port: {other}",
+            f"{rest} is also the gRPC port: the server would serve only gRPC and report this only in its log",
+            f"Give REST its own port, such as rest_api_port: {other}",
             {"rest_api_port": other},
         )
     if flags.get("monitoring_config_file") and rest == 0:
@@ -345,14 +347,14 @@ def _contradictions(
     if flags.get(_PARALLELISM[0]) and (flags.get(_PARALLELISM[1]) or flags.get(_PARALLELISM[2])):
         yield (
             [_PARALLELISM[0]],
-            "beside intra- or inter-op parallelism it is ignored, and with both the server refuses to start",
+            "the server ignores this flag if intra- or inter-op parallelism is set, and refuses to start if both are set",
             "Leave it out",
             {_PARALLELISM[0]: None},
         )
     if flags.get("mixed_precision") and not onednn_is_on(host, release, environment):
         yield (
             ["mixed_precision"],
-            "bfloat16 needs oneDNN, which is off here: the flag would do nothing",
+            "bfloat16 needs oneDNN, which is off here: the flag would have no effect",
             "Leave it out",
             {"mixed_precision": None},
         )

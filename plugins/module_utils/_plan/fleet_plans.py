@@ -28,7 +28,7 @@ def variables_of(hosts: list[str], known: Hosts) -> Hosts:
     """{host: its variables}; raise FleetError for the first host that is not in the inventory."""
     for host in hosts:
         if host not in known:
-            raise FleetError(f"{host!r} is no host of the inventory{did_you_mean(host, known)}", where="hosts")
+            raise FleetError(f"{host!r} is not a host of the inventory{did_you_mean(host, known)}", where="hosts")
     return {host: known[host] for host in hosts}
 
 
@@ -58,7 +58,7 @@ def against(plans: Plans, hosts: Hosts, variable: str | None) -> dict[str, Chang
     """What each plan would change. variable: the name that what runs was registered as."""
     found: dict[str, Changes] = {}
     for host, plan in plans.items():
-        now = _told(hosts[host], variable)
+        now = _registered(hosts[host], variable)
         seen: str | None = "now"
         servers, reason = now.get("servers"), None
         if servers is None or _unseen(now, plan, hosts[host]):
@@ -73,11 +73,11 @@ def against(plans: Plans, hosts: Hosts, variable: str | None) -> dict[str, Chang
 
 
 def news(plans: Plans, hosts: Hosts, variable: str | None) -> list[str]:
-    """The hosts that told now that something else runs on them than is remembered."""
-    told = {host: _told(hosts[host], variable) for host in plans}
+    """Return the hosts on which something else runs than is remembered."""
+    registered = {host: _registered(hosts[host], variable) for host in plans}
     return sorted(
         host
-        for host, now in told.items()
+        for host, now in registered.items()
         if "servers" in now
         and not _unseen(now, plans[host], hosts[host])
         and now["servers"] != hosts[host]["ansible_facts"].get("tfserving_servers")
@@ -99,5 +99,5 @@ def _unseen(now: Mapping[str, Any], plan: Mapping[str, Any] | None, host: Mappin
     return bool(now.get("unseen")) and ((plan or {}).get("backend") or host.get("tfserving_backend")) != "embedded"
 
 
-def _told(variables: Mapping[str, Any], variable: str | None) -> Mapping[str, Any]:
+def _registered(variables: Mapping[str, Any], variable: str | None) -> Mapping[str, Any]:
     return variables.get(variable) or {} if variable else {}

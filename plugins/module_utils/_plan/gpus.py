@@ -20,7 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 # Compiling all kernels from PTX took half an hour where users measured it (github.com/tensorflow/tensorflow issue 62320).
 FIRST_START_S = 2400
 _CACHE_BYTES = 4 * 1024**3
-_HOW = {"cdi": "CDI", "device_request": "the engine's device request (--gpus)", "runtime": "the runtime named nvidia"}
+_HOW = {"cdi": "CDI", "device_request": "the engine's device request (--gpus)", "runtime": "the runtime nvidia"}
 # What loading takes beside the weights, and two versions at once while one replaces the other: upstream's resource estimate and version policy.
 _LOADED = 1.2
 _CONTEXT_MIB = 600
@@ -79,9 +79,9 @@ def _usable(
 ) -> tuple[Chosen | None, Any, Any]:
     """(Chosen, None, None), or (None, (reason, remedy), a change that helps or None)."""
     if not host.gpus:
-        return None, ("this host has no NVIDIA GPU", "Ask for none on this host"), None
+        return None, ("this host has no NVIDIA GPU", "Serve the models on a host with a GPU"), None
     if backend == "embedded":
-        return None, ("the embedded server computes on the CPU", "Start a container engine on the host"), None
+        return None, ("the embedded server uses only the CPU", "Start a container engine on the host"), None
     if host.architecture not in table.IMAGES["architectures"]:
         return (
             None,
@@ -123,8 +123,8 @@ def _usable(
         return (
             None,
             (
-                "MIG is on and no slice is made",
-                "Make slices (nvidia-smi mig -cgi PROFILE -C) or turn MIG off (nvidia-smi -mig 0)",
+                "MIG is on, but there is no slice",
+                "Create slices (nvidia-smi mig -cgi PROFILE -C) or turn MIG off (nvidia-smi -mig 0)",
             ),
             None,
         )
@@ -142,7 +142,7 @@ def _support(release: str, gpu: Any) -> Any:
         return dict(
             answer,
             supported=False,
-            reason=f"{answer['reason']}, and this driver compiles PTX up to CUDA {gpu['cuda_version']}, not {cuda}",
+            reason=f"{answer['reason']}, but this driver compiles PTX only up to CUDA {gpu['cuda_version']}, not {cuda}",
             remedy=f"Update the driver to one with CUDA {cuda} or later",
             releases=(),
         )
@@ -152,7 +152,7 @@ def _support(release: str, gpu: Any) -> Any:
 def _of_problem(problem: Any) -> Any:
     """(reason, remedy) of a GPU's problem, which ends with its remedy."""
     what, colon, remedy = problem.rpartition(": ")
-    return (what, remedy[:1].upper() + remedy[1:]) if colon else (problem, "Look at the kernel's log and at nvidia-smi")
+    return (what, remedy[:1].upper() + remedy[1:]) if colon else (problem, "Check the kernel log and nvidia-smi")
 
 
 def _devices(gpu: Any, how: Any, container: Any) -> Any:
@@ -197,8 +197,8 @@ def _too_small(models: list[dict[str, Any]], devices: Any) -> Any:
     needed, most = _needed_mib(models), max(device.get("memory_mib") or 0 for device in devices)
     if needed and most and needed > most:
         return (
-            f"the models take about {needed:.0f} MiB of GPU memory, the largest device has {most}",
-            "Serve fewer models on this host, or convert them to a smaller form",
+            f"the models need about {needed:.0f} MiB of GPU memory, but the largest device has only {most}",
+            "Serve fewer models on this host, or convert them to a smaller variant",
         )
     return None
 
@@ -222,7 +222,7 @@ def _take(
     draft.decide(
         "GPU",
         ", ".join(_shown(device) for device in chosen.devices),
-        f"{'; '.join(sorted({answer['reason'] for answer in answers}))}; handed in by {_HOW[how]}",
+        f"{'; '.join(sorted({answer['reason'] for answer in answers}))}; provided by {_HOW[how]}",
     )
     if len(supported) < len(host.gpus):
         unused = [gpu for gpu in host.gpus if gpu not in [taken for taken, _answer in supported]]
@@ -231,22 +231,22 @@ def _take(
         draft.warn(f"{len(unused)} of {len(host.gpus)} GPUs stay unused: {why}")
     if len(devices) > len(chosen.devices):
         draft.warn(
-            f"a process computes on one MIG slice: {len(devices) - len(chosen.devices)} more stay unused; tfserving_gpu_servers: per_gpu plans a server "
+            f"a process uses only one MIG slice, so {len(devices) - len(chosen.devices)} stay unused; tfserving_gpu_servers: per_gpu plans a server "
             "for each"
         )
     if one and len(chosen.devices) > 1:
         draft.warn(
-            f"TensorFlow computes on the first of the {len(chosen.devices)} GPUs unless the model itself places operations; "
+            f"TensorFlow uses only the first of the {len(chosen.devices)} GPUs unless the model itself places operations; "
             "tfserving_gpu_servers: per_gpu plans a server for each"
         )
     if chosen.just_in_time:
         draft.warn(
-            "the first start compiles the GPU code from PTX, which can take many minutes: the CUDA cache is kept, allow the first start that time "
+            "the first start compiles the GPU code from PTX, which can take many minutes: the CUDA cache is kept, and the first start has that much time "
             f"({FIRST_START_S} s)"
         )
     if any(hosts.driver_major(device) is None for device in chosen.devices):
         draft.warn(
-            f"the version of NVIDIA's driver is not known: CUDA {questions.cell('cuda', release)} needs {questions.lowest_driver(release)} or later"
+            f"the version of NVIDIA's driver is unknown: CUDA {questions.cell('cuda', release)} needs {questions.lowest_driver(release)} or later"
         )
     tensorrt = questions.tensorrt_support(release, hosts.compute_capability(chosen.devices[0]))
     draft.decide("TensorRT", "usable" if tensorrt["supported"] else "not usable", tensorrt["reason"])
@@ -255,20 +255,20 @@ def _take(
 
 def environment(draft: Draft, wanted: dict[str, Any], chosen: Any) -> dict[str, str]:
     """Variables that a server with these devices needs: {name: text}."""
-    draft.decide("CUDA cache", "kept", "what the driver compiles at the first start is found at the next")
+    draft.decide("CUDA cache", "kept", "later starts reuse what the driver compiles at the first start")
     found = {"CUDA_CACHE_PATH": container.CUDA_CACHE, "CUDA_CACHE_MAXSIZE": str(_CACHE_BYTES)}
     if wanted["flags"].get("per_process_gpu_memory_fraction"):
         draft.decide(
             "GPU memory",
             "a fraction",
-            "tfserving_flags: per_process_gpu_memory_fraction; CUDA's own part comes on top of it",
+            "tfserving_flags: per_process_gpu_memory_fraction; CUDA itself needs memory in addition",
         )
     else:
         found["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
         draft.decide(
             "GPU memory",
             "as needed",
-            "TensorFlow would take all of it at the start; so a second server, and a look at what is used, stay possible",
+            "TensorFlow would reserve all of it at the start, which leaves none for a second server and hides how much is used",
         )
     return found
 
@@ -279,7 +279,7 @@ def say_memory(draft: Draft, wanted: dict[str, Any], planned: Any, chosen: Any) 
         return
     if _needed_mib(wanted["models"], versions=2) > chosen.memory_mib:
         draft.warn(
-            f"two versions of the models do not fit into {chosen.memory_mib} MiB of GPU memory at once: a new version replaces the old one with a gap"
+            f"two versions of the models do not fit into {chosen.memory_mib} MiB of GPU memory at once: an update interrupts the service"
         )
     for model, made in zip(wanted["models"], planned):
         batching = made["batching"] or {}
@@ -291,7 +291,7 @@ def say_memory(draft: Draft, wanted: dict[str, Any], planned: Any, chosen: Any) 
         if inputs_mib > (chosen.memory_mib - _needed_mib([model])) / _SHARE_OF_INPUTS:
             draft.warn(
                 f"{model['name']}: {at_once} batches of {rows} rows at once take {inputs_mib:.0f} MiB of {chosen.memory_mib} MiB of GPU memory for "
-                "their inputs alone, and more while they are computed: lower max_execution_batch_size or num_batch_threads"
+                "their inputs alone, and more during the computation: lower max_execution_batch_size or num_batch_threads"
             )
 
 
@@ -302,7 +302,7 @@ def one_each(draft: Draft, host: Host, wanted: dict[str, Any], chosen: Any) -> l
     draft.decide(
         "GPU servers",
         str(len(chosen.devices)),
-        "tfserving_gpu_servers: per_gpu; each further one has -gpu and its number behind the name and "
+        "tfserving_gpu_servers: per_gpu; each additional server has -gpu and its number at the end of its name, and "
         f"ports that are {_PORTS_OF_A_SERVER} higher",
     )
     return [

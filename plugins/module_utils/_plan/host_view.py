@@ -136,13 +136,13 @@ class Host:
 
 
 def compute_capability(gpu: Any) -> tuple[int, int] | None:
-    """(major, minor) of a GPU, or None where no driver told."""
+    """(major, minor) of a GPU, or None if no driver reported it."""
     compute = gpu.get("compute")
     return (compute["major"], compute["minor"]) if compute else None
 
 
 def driver_major(gpu: Any) -> int | None:
-    """The major version of the GPU's driver, or None where no driver told."""
+    """The major version of the GPU's driver, or None if no driver reported it."""
     found = numbers(gpu.get("driver_version"))
     return found[0] if found else None
 

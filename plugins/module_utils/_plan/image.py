@@ -24,7 +24,7 @@ def choose_image(
         if wanted["image"].endswith(table.IMAGES["mkl"]):
             _warn_of_mkl(draft, release)
         draft.warn(
-            f"image {wanted['image']}: its instruction set is not known here; the deployment proves it on each host before it serves"
+            f"image {wanted['image']}: its instruction set is unknown; the deployment checks on each host that the image runs before it serves"
         )
         return draft.decide("image", wanted["image"], "tfserving_image"), None
     if host.architecture not in table.IMAGES["architectures"]:
@@ -37,7 +37,7 @@ def choose_image(
         draft.refuse(
             "image",
             f"the official image of {release} needs {recipes.spelt(missing)}, which this {host.level} CPU lacks: "
-            "it would die with 'Illegal instruction'",
+            "it would crash with 'Illegal instruction'",
             f"Build an image for {host.level}: tfserving_build: true",
             {"build": True, "build_options": None, "image": None},
         )
@@ -52,19 +52,19 @@ def choose_image(
 
 
 def _refuse_architecture(draft: Draft, host: Host) -> None:
-    reason = f"the official images and Docker files are for {', '.join(table.IMAGES['architectures'])}, this host is {host.architecture}"
+    reason = f"the official images and Dockerfiles are only for {', '.join(table.IMAGES['architectures'])}, but this host is {host.architecture}"
     if host.architecture == "aarch64":
         draft.refuse(
             "image",
             reason,
-            "Name an image of your own (tfserving_image), or set tfserving_backend: embedded",
+            "Use your own image (tfserving_image), or set tfserving_backend: embedded",
             {"backend": "embedded"},
         )
     else:
         draft.refuse(
             "image",
             reason,
-            "Name an image of your own (tfserving_image), or serve no models on this host (tfserving_models: [])",
+            "Use your own image (tfserving_image), or serve no models on this host (tfserving_models: [])",
             {"models": []},
         )
 
@@ -75,14 +75,14 @@ def _say_what_a_build_needs(draft: Draft, host: Host, wanted: dict[str, Any], re
     if "oneDNN" in wanted["measured"]:
         draft.decide(
             "own build",
-            "worth a trial",
-            f"oneDNN is measured on the official image; tfserving_build: true tries what an image for {host.level} adds",
+            "worth trying",
+            f"oneDNN is measured on the official image; tfserving_build: true builds an image for {host.level} to compare",
         )
     else:
         draft.decide(
             "own build",
             "not yet",
-            "oneDNN chooses its instructions at run time in the official image: measure it on and off first, it costs nothing",
+            "oneDNN chooses its instructions at run time in the official image: first measure with oneDNN on and off, which costs nothing",
         )
 
 
@@ -94,13 +94,13 @@ def _own_build(
         draft.refuse(
             "build",
             f"the release table has no checksum of the sources of {release}",
-            f"Build the newest that it has (tfserving_version: {newest}), or name the sources (tfserving_build_sources)",
+            f"Build the newest release in the table (tfserving_version: {newest}), or set the sources (tfserving_build_sources)",
             {"version": newest},
         )
         return None, None
     if "oneDNN" not in wanted["measured"] and host.cpu_flags.issuperset(questions.stock_cpu_flags(release)):
         draft.warn(
-            "oneDNN was not measured: the official image with it is often as fast as an own build and costs no hours; a tuning of that image tells"
+            "oneDNN was not measured: the official image with oneDNN is often as fast as an own build, and needs no hours of building: tune that image first"
         )
     known = wanted["microarchitectures"]
     name, level, majors = (
@@ -112,8 +112,8 @@ def _own_build(
     if not may_run(level, host.level):
         draft.refuse(
             "build",
-            f"an image for {' and '.join(wanted['build_for'])} is one for {name or level}, which this {host.level} CPU does not run",
-            "Name this host's class among them, or leave tfserving_build_for out",
+            f"an image for {' and '.join(wanted['build_for'])} is an image for {name or level}, which this {host.level} CPU cannot run",
+            "Add this host's class to it, or leave tfserving_build_for out",
             {"build_for": []},
         )
         return None, None
@@ -128,9 +128,9 @@ def _own_build(
     recipe = recipes.recipe(
         release, level, options, kind, majors, wanted["build_base_images"], wanted["build_sources"], name, known
     )
-    for mend in recipe["mends"]:
-        if mend["mend"] == "get_pip":
-            draft.warn(f"{mend['reason']}; a build of {release} was not tried with it: keep the built image")
+    for fix in recipe["mends"]:
+        if fix["mend"] == "get_pip":
+            draft.warn(f"{fix['reason']}; no build of {release} was tested with it: keep the built image")
     unused = [
         flag
         for flag in questions.stock_cpu_flags(release)
@@ -138,7 +138,7 @@ def _own_build(
     ]
     if unused:
         draft.warn(
-            f"an image for every {name or level} CPU does without {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it "
+            f"an image for every {name or level} CPU does not use {recipes.spelt(unused)}, which the official image uses and this CPU has: expect it "
             "to be slower"
         )
     shared_by = "-".join([name or level, *(f"cc{major}" for major in majors)])
@@ -169,27 +169,27 @@ def _options(
 
 
 def _exact_options(draft: Draft, host: Host, name: str, level: str, release: str, kind: Any, known: Any) -> Any:
-    """The same for a microarchitecture."""
+    """Return what _options() returns, for a microarchitecture."""
     compiler = recipes.compiler_of(release, kind)
     own = recipes.microarchitecture_options(name, release, kind, known)
     if not own:
         draft.refuse(
             "build",
-            f"{compiler} of {release} makes no code for {name}, as far as archspec knows",
-            f"Build for its level (tfserving_build_for: ['{level}']), or a release with a newer compiler",
+            f"{compiler} of {release} generates no code for {name}, according to archspec",
+            f"Build for this level (tfserving_build_for: ['{level}']), or a release with a newer compiler",
             {"build_for": [level]},
         )
         return None
     options, reasons = recipes.mended_options(own, level, recipes.flags_of(name, known), release, kind, known)
     draft.decide(
-        "build options", options, "; ".join([f"what archspec has for {compiler} of {release} and {name}", *reasons])
+        "build options", options, "; ".join([f"from archspec, for {compiler} of {release} and {name}", *reasons])
     )
     lacking = recipes.lacking(options, host.cpu_flags, known)
     if lacking:
         draft.refuse(
             "build",
             f"a program for {name} may use {recipes.spelt(lacking)}, which this CPU lacks",
-            "Name what this host is, or leave tfserving_build_for out",
+            "Name this host's microarchitecture in it, or leave tfserving_build_for out",
             {"build_for": []},
         )
         return None
@@ -200,8 +200,8 @@ def _warn_of_mkl(draft: Draft, release: str) -> None:
     openmp = (
         ""
         if questions.cell("mkl_openmp", release) == "true"
-        else " and has no OpenMP, so that OMP_ and KMP_ variables do nothing"
+        else " and has no OpenMP, so OMP_ and KMP_ variables have no effect"
     )
     draft.warn(
-        f"--config=mkl was slower than a plain build as often as faster{openmp}; the plain build has oneDNN too: measure before you keep it"
+        f"--config=mkl was slower than a plain build as often as faster{openmp}; the plain build also has oneDNN: measure before you keep this one"
     )

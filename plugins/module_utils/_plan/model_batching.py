@@ -34,45 +34,49 @@ def problem(parameters: dict[str, Any], model: dict[str, Any], release: str) -> 
     """The FleetError that says why this server or this model cannot be batched so, or None."""
     unknown = [name for name in parameters if name in rules.NAMES and name not in questions.batching_fields(release)]
     if unknown:
-        return FleetError(f"{release} does not know {unknown[0]}", remedy=f"Leave {unknown[0]} out.")
+        return FleetError(
+            f"{release} does not have the batching parameter {unknown[0]!r}", remedy=f"Leave {unknown[0]} out."
+        )
     try:
         rules.check(parameters)
     except FleetError as fault:
         return fault
-    faults, _doubts = compatibility.judge(model["signatures"] or {}, parameters.get("pad_variable_length_inputs"))
+    faults, _warnings = compatibility.judge(model["signatures"] or {}, parameters.get("pad_variable_length_inputs"))
     return faults[0] if faults else None
 
 
-def doubts(
+def warnings(
     parameters: dict[str, Any], model: dict[str, Any], cpus: int, objective_p99_ms: Any = None, has_quota: Any = False
 ) -> Any:
-    """Words on parameters that are legal and yet may surprise. has_quota: whether a CFS quota is in force, which the server does not see."""
+    """Return warnings about valid parameters. has_quota: whether a CFS quota applies, which the server ignores."""
     _faults, found = compatibility.judge(model["signatures"] or {}, parameters.get("pad_variable_length_inputs"))
     if model["signatures"] is None:
         found.append(
-            "its signature is not known to the plan: whether it can be batched is checked before the parameters are written"
+            "its signature is unknown to the plan; whether it can be batched is checked before the parameters are written"
         )
     if has_quota and not parameters.get("num_batch_threads"):
         found.append(
-            f"num_batch_threads is not given: the server takes one for every CPU of the host and not {cpus}, since it does not see the CPU quota"
+            f"num_batch_threads is not set: the server starts one for every CPU of the host instead of {cpus}, because it ignores the CPU quota"
         )
     found.append(
-        "a request without rows is not answered before another client's joins it, and that client may then get an error: clients must not send one"
+        "the server answers a request without rows only after another client's request joins it, which may then fail: "
+        "clients must not send requests without rows"
     )
     if parameters.get("pad_variable_length_inputs"):
         found.append(
-            "pad_variable_length_inputs: a request without rows, or two ranks, in one batch can end the server (Check failed: size >= 0); a candidate that "
-            "ends so never serves, unless accept_fragile"
+            "pad_variable_length_inputs: a request without rows, or requests of two ranks in one batch, can crash the server (Check failed: size >= 0); "
+            "a candidate that "
+            "crashes this way never serves, unless accept_fragile is set"
         )
     threads = parameters.get("num_batch_threads") or cpus
     if threads > _FEW * cpus:
         found.append(
-            f"num_batch_threads {threads} lets that many batches run at once on {cpus} CPUs; how many may wait is max_enqueued_batches"
+            f"num_batch_threads {threads} lets that many batches run at once on {cpus} CPUs; max_enqueued_batches is how many may wait"
         )
     enqueued = parameters.get("max_enqueued_batches") or rules.DEFAULT_MAX_ENQUEUED_BATCHES
     if enqueued < threads:
         found.append(
-            f"max_enqueued_batches {enqueued} is the queue's length, not how many run at once (num_batch_threads, {threads}): "
+            f"max_enqueued_batches {enqueued} is the length of the queue, not how many run at once (num_batch_threads, {threads}): "
             "calls beyond it get UNAVAILABLE"
         )
     if objective_p99_ms is not None and parameters.get("batch_timeout_micros", 0) >= 1000 * objective_p99_ms:
@@ -81,6 +85,6 @@ def doubts(
         )
     if parameters.get("batch_timeout_micros"):
         found.append(
-            f"a lone client waits {parameters['batch_timeout_micros'] / 1000:g} ms for company on every request"
+            f"a lone client waits {parameters['batch_timeout_micros'] / 1000:g} ms for other requests to join on every request"
         )
     return found

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which form of each model is served and how it is batched."""
+"""Choose the variant of each model, and its batching."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def choose_models(
 
 
 def _judge_signatures(draft: Draft, wanted: dict[str, Any], model: dict[str, Any], release: str) -> None:
-    """Refuse a model of which no request to its signature can be answered, as far as its signatures say so; warn of what some requests fail of."""
+    """Refuse a model whose signatures show that no request can succeed; warn if some requests fail."""
     known = {name: one for name, one in (model["signatures"] or {}).items() if model["signature"] in (None, name)}
     for name, broken in ((name, signatures.unset(one)) for name, one in sorted(known.items())):
         if broken:
@@ -79,29 +79,34 @@ def _form(draft: Draft, model: dict[str, Any], release: str, gpus: Any) -> str:
             _refuse(draft, subject, model, problem, "Serve the SavedModel: optimize: none")
         else:
             draft.warn(
-                f"{model['name']}: TensorFlow Lite computes on the CPU, one thread an interpreter, and is marked experimental upstream; "
-                "over gRPC another dtype than the input's is answered with wrong numbers, and a text for a number, or a request of 0 rows, can end the server"
+                f"{model['name']}: TensorFlow Lite runs on the CPU with one thread for each interpreter, and is experimental upstream; "
+                "over gRPC, an input of another dtype returns wrong numbers, "
+                "and a text for a number, or a request with 0 rows, can crash the server"
             )
             return draft.decide(
-                subject, str(model["optimize"]), "asked for; published only if it agrees with the source model"
+                subject,
+                str(model["optimize"]),
+                "requested; published only if its outputs agree with those of the source model",
             )
     if model["optimize"] == "tensorrt":
         support = questions.tensorrt_support(release, hosts.compute_capability(gpus[0]) if gpus else None)
         if support["supported"]:
             return draft.decide(
-                subject, "tensorrt", f"{support['reason']}; engines are built on this GPU model, they run on no other"
+                subject, "tensorrt", f"{support['reason']}; engines are built on this GPU model and run on no other"
             )
         change = {"version": support["releases"][-1]} if support["releases"] else None
         _refuse(
             draft,
             subject,
             model,
-            support["reason"] if gpus else "TF-TRT needs a GPU, and this server gets none",
+            support["reason"] if gpus else "TF-TRT needs a GPU, but this server has none",
             str(support["remedy"]),
             change,
         )
     reason = (
-        "as it is; TensorFlow Lite is a candidate for the tuning" if may_try_lite(model, release, gpus) else "as it is"
+        "not converted; TensorFlow Lite is a candidate for tuning"
+        if may_try_lite(model, release, gpus)
+        else "not converted"
     )
     return draft.decide(subject, "saved_model", reason)
 
@@ -136,9 +141,9 @@ def _batching(
         draft.decide(
             subject,
             "off",
-            "asked for"
+            "requested"
             if asked
-            else "batching helps some models and costs a lone client the whole timeout: the tuning measures it",
+            else "batching helps some models, but a single client waits for the whole timeout: tuning measures it",
         )
         return None
     parameters = (
@@ -147,22 +152,22 @@ def _batching(
     problem = model_batching.problem(parameters, model, release)
     if problem:
         of_a_parameter = problem.where in (None, "parameter", *model_batching.NAMES)
-        remedy = f"{(problem.remedy or f'Correct {problem.where}').rstrip('.')}, or serve the model unbatched (batching: none)"
+        remedy = f"{(problem.remedy or f'Correct {problem.where}').rstrip('.')}, or serve the model without batching (batching: none)"
         draft.refuse(
             subject,
             f"{problem.where}: {problem.what}" if of_a_parameter and problem.where else str(problem),
-            remedy if of_a_parameter else "Serve it unbatched: batching: none",
+            remedy if of_a_parameter else "Serve it without batching (batching: none)",
             {"models": {model["name"]: {"batching": "none"}}},
         )
         return None
-    for text in model_batching.doubts(parameters, model, cpus, wanted["objective_p99_ms"], host.has_quota):
+    for text in model_batching.warnings(parameters, model, cpus, wanted["objective_p99_ms"], host.has_quota):
         draft.warn(f"{model['name']}: {text}")
     draft.decide(
         subject,
         "on",
         f"start values for {wanted['goal']} on the {'GPU' if gpus else 'CPU'}"
         if asked == "auto"
-        else "the user's own values",
+        else "set by the user",
     )
     return parameters
 
@@ -174,8 +179,8 @@ def _one_batching_for_all(draft: Draft, planned: list[dict[str, Any]], release: 
         first = questions.first_release_with_flag("enable_per_model_batching_parameters")
         draft.refuse(
             "batching",
-            f"the models want different batching, and {release} has one batching file for all models (per-model files came with {first})",
-            f"Use release {first} or later (tfserving_version: {questions.releases()[-1]}), or the same batching for all",
+            f"the models have different batching, but {release} has only one batching file for all models (files for each model came with {first})",
+            f"Use release {first} or later (tfserving_version: {questions.releases()[-1]}), or set the same batching for all",
             {"version": questions.releases()[-1]},
         )
         return [dict(model, batching=None) for model in planned]

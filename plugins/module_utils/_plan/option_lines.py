@@ -22,14 +22,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import ta
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 _BATCHING_TEXTS = {
-    "max_enqueued_batches": "max_enqueued_batches is the length of the queue per signature and version; a full queue answers UNAVAILABLE. "
-    "How many batches run at once is num_batch_threads",
-    "num_batch_threads": "num_batch_threads is how many batches run at once over all models of the server. How many may wait is max_enqueued_batches",
+    "max_enqueued_batches": "max_enqueued_batches is the length of the queue per signature and version; if it is full, the server answers UNAVAILABLE. "
+    "num_batch_threads is how many batches run at once",
+    "num_batch_threads": "num_batch_threads is how many batches run at once over all models of the server. max_enqueued_batches is how many may wait",
 }
 # Flags that the role tfs_server sets itself: what to set instead. A path in a start line may be one in a container, so that only ports are taken over.
 OWN = {
     **flags.REFUSED,
-    "batching_parameters_file": "batching in tfserving_models to its parameters",
+    "batching_parameters_file": "batching in tfserving_models to the parameters in the file",
     "monitoring_config_file": "tfs_server_monitoring: true",
     "tensorflow_session_config_file": "tfs_server_session_config_file, a path on the host",
     "ssl_config_file": "tfs_server_ssl_config_file, a path on the host",
@@ -42,9 +42,9 @@ _SHELL_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^${}]*))?\}|\((\w+)\)|(\w+))|
 # What differs between a flag as it is written and as the server reads it (Item.spelling).
 _SPELLINGS = {
     "": "a server flag",
-    "blank": "a value after a blank is ignored by the server: it takes --flag=value only",
-    "dash": "with one dash the server ignores it",
-    "no": "the server knows no flags with no in front: it takes --flag=false only",
+    "blank": "the server ignores a value after a space: it accepts only --flag=value",
+    "dash": "the server ignores a flag with one dash",
+    "no": "the server does not know the prefix no: it accepts only --flag=false",
 }
 
 
@@ -79,7 +79,7 @@ def understand(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list
             (answer.reason, answer.remedy)
             if answer
             else (
-                "it is no server flag, docker run option, build argument or saved_model_cli line",
+                "it is not a server flag, docker run option, build argument or saved_model_cli line",
                 docker_options.LEAVE_OUT,
             )
         )
@@ -177,7 +177,7 @@ def _context(found: Any, request: Any, script: Any) -> Context:
 def _variable(item: Item, context: Context) -> Any:
     value, unknown = _expanded(item.value, context)
     if item.name in context.inserted and f"${item.name}" not in item.value.translate({ord("{"): None}):
-        return Answer("nothing", "a variable of the script, put in where its value is used", {})
+        return Answer("nothing", "a variable of the script, inserted where its value is used", {})
     if item.name == "MODEL_BASE_PATH" and "://" in value:
         return _own("model_base_path", value, context)
     if item.name in ("MODEL_NAME", "MODEL_BASE_PATH"):
@@ -192,7 +192,7 @@ def _variable(item: Item, context: Context) -> Any:
         )
     if is_secret(item):
         return docker_options.Lost(
-            f"{item.name} looks like a secret, and the plan shows what it sets",
+            f"{item.name} looks like a secret, and the plan would show its value",
             f"{docker_options.LEAVE_OUT}, and set {item.name} in tfs_server_secret_environment, from a vault",
         )
     if unknown:
@@ -206,8 +206,8 @@ def _variable(item: Item, context: Context) -> Any:
 
 def _of_shell(what: str, unknown: Any) -> Any:
     return docker_options.Lost(
-        f"the value of {what} holds {unknown}, which only the shell of the script knows",
-        f"{docker_options.LEAVE_OUT}, or write the value itself",
+        f"the value of {what} contains {unknown}, which only the shell of the script knows",
+        f"{docker_options.LEAVE_OUT}, or write the value in its place",
     )
 
 
@@ -232,7 +232,7 @@ def _merge(merged: Any, sets: Any, given: Any) -> Any:
             at = key if name is None else name
             if at in place and place[at] != setting:
                 warnings.append(
-                    f"tfserving_options sets {at} twice, {server_options.spelt(place[at])} and {server_options.spelt(setting)}: the later one, {given}, holds"
+                    f"tfserving_options sets {at} twice, {server_options.spelt(place[at])} and {server_options.spelt(setting)}: the later one, {given}, applies"
                 )
             place[at] = setting
     return warnings
@@ -246,12 +246,12 @@ def _overruled(merged: Any, wanted: dict[str, Any]) -> Any:
             if name in wanted[key] and str(wanted[key][name]).lower() != str(value).lower():
                 warnings.append(
                     f"tfserving_{key} sets {name} to {server_options.spelt(wanted[key][name])} and tfserving_options to "
-                    f"{server_options.spelt(value)}: tfserving_{key} holds"
+                    f"{server_options.spelt(value)}: tfserving_{key} applies"
                 )
     for key in ("version", "cpus", "image"):
         if key in merged and wanted[key] not in (None, merged[key]):
             warnings.append(
-                f"tfserving_{key} is {wanted[key]} and tfserving_options says {merged[key]}: tfserving_{key} holds"
+                f"tfserving_{key} is {wanted[key]} and tfserving_options sets {merged[key]}: tfserving_{key} applies"
             )
     return warnings
 
@@ -274,7 +274,7 @@ def _put(wanted: dict[str, Any], sets: Any) -> None:
 def _batching_text(text: str) -> Any:
     found = re.match(r"(max_enqueued_batches|num_batch_threads)\b", text)
     return (
-        Answer(_BATCHING_TEXTS[found.group(1)], "the two descriptions are swapped in many articles", {})
+        Answer(_BATCHING_TEXTS[found.group(1)], "many articles swap the descriptions of these two", {})
         if found
         else None
     )
@@ -315,7 +315,7 @@ def _saved_model_cli(text: str) -> Any:
         return None
     dropped = [flag for flag in ("--max_batch_size", "--is_dynamic_op") if flag in text]
     reason = (
-        f"{' and '.join(dropped)} no longer exist and end the command"
+        f"{' and '.join(dropped)} no longer exist, and the command fails with them"
         if dropped
         else "the command builds no engine and gives 2 MiB of workspace"
     )
@@ -336,7 +336,7 @@ def _server_flag(item: Item, context: Context) -> Any:
     kind = table.FLAGS.get(today, ("string",))[0]
     typed = _value(kind, value.strip("\"'"))
     reason = (
-        f"{table.FORMER_FLAGS[name][1]}; under the old name it is ignored without an error"
+        f"{table.FORMER_FLAGS[name][1]}; the server silently ignores the old name"
         if name in table.FORMER_FLAGS and not item.spelling
         else _SPELLINGS[item.spelling]
     )
@@ -369,12 +369,12 @@ def _own(flag: Any, value: Any, context: Context) -> Any:
         )
     if flag == "model_base_path" and "://" in str(value):
         return docker_options.Lost(
-            f"{value} is not read by the server: models are published on the host, and official images have no file system for s3:// since 2.7",
-            f"{docker_options.LEAVE_OUT}, and set source: {value} in tfserving_models, or bring the versions to the host by "
+            f"{value} cannot be read by the server: models are published on the host, and official images do not support s3:// since 2.7",
+            f"{docker_options.LEAVE_OUT}, and set source: {value} in tfserving_models, or copy the versions to the host with "
             "tfserving.fleet.model_version",
         )
     return docker_options.Lost(
-        f"--{flag} is set by the collection itself, from a variable", f"{docker_options.LEAVE_OUT}, and set {OWN[flag]}"
+        f"the collection sets --{flag} itself, from a variable", f"{docker_options.LEAVE_OUT}, and set {OWN[flag]}"
     )
 
 

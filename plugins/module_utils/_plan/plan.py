@@ -36,13 +36,13 @@ def plan(
     Raises FleetError for a request out of form; what cannot be had is a refusal in the plan, with its remedy.
     """
     draft, host = Draft(), Host(validation.check(capabilities or {}))
-    wanted, answers, not_understood, doubts = request.complete(
+    wanted, answers, not_understood, warnings = request.complete(
         policies.choose(draft, request.with_texts_as_keys(asked))
     )
     wanted["microarchitectures"] = microarchitectures
     for answer in answers:
         draft.decide(f"option {answer['given']}", answer["today"], answer["reason"])
-    for text in doubts:
+    for text in warnings:
         draft.warn(text)
     for refusal in not_understood:
         draft.refuse(**refusal)
@@ -126,7 +126,7 @@ def _candidates(
         _candidate(
             "REST to gRPC",
             {"protocol": "grpc"},
-            "JSON is dear for number lists; by how much depends on the size of the tensors",
+            "JSON is slow for lists of numbers; how slow depends on the size of the tensors",
         )
     ]
     for model, made in zip(wanted["models"], planned):
@@ -140,7 +140,7 @@ def _candidates(
                 _candidate(
                     "batching",
                     _with_threads(parameters, cpus, chosen),
-                    "throughput where several clients ask at once; a lone client pays for it",
+                    "more throughput with several clients at once; a single client waits longer",
                     model,
                     planned,
                 )
@@ -151,7 +151,7 @@ def _candidates(
                 _candidate(
                     "TensorFlow Lite",
                     {"form": "tflite_dynamic_range"},
-                    "8-bit weights: often faster on CPUs, kept only where accuracy holds",
+                    "8-bit weights are often faster on CPUs; kept only if the accuracy is still good enough",
                     model,
                     planned,
                 )
@@ -167,7 +167,7 @@ def _candidates(
             _candidate(
                 f"oneDNN {'off' if on else 'on'}",
                 {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0" if on else "1"}},
-                "its gain runs from a loss to several times, by model and CPU",
+                "slower or up to several times faster, depending on the model and the CPU",
             )
         )
     threads = {"tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": cpus}
@@ -178,7 +178,7 @@ def _candidates(
             _candidate(
                 "threads",
                 {"flags": threads},
-                "one thread an operation and as many operations as CPUs suits a busy server",
+                "one thread for each operation, and as many operations at once as CPUs, suits a busy server",
             )
         )
     return found

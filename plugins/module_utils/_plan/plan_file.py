@@ -29,7 +29,7 @@ def write(plans: dict[str, Any], path: str | None, check_mode: bool) -> Decision
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
             atomic_files.write_file(path, after.encode())
     except OSError as fault:
-        raise FleetError(f"{path} cannot be written: {fault.strerror}", where="path") from fault
+        raise FleetError(f"cannot write {path!r}: {fault.strerror}", where="path") from fault
     return Decision(
         changed=before != after,
         before=before,
@@ -46,14 +46,16 @@ def read(path: str) -> dict[str, Any]:
             plans = json.load(stream)
     except (OSError, ValueError) as fault:
         raise FleetError(
-            f"{path} cannot be read as earlier plans: {fault}",
+            f"cannot read {path!r} as earlier plans: {fault}",
             where="earlier",
-            remedy="Name a file that an earlier run wrote.",
+            remedy="Set it to a file that an earlier run wrote.",
         ) from fault
     if not isinstance(plans, dict) or not all(
         plan is None or (isinstance(plan, dict) and _NEEDED <= set(plan)) for plan in plans.values()
     ):
         raise FleetError(
-            f"{path} holds no plans by host", where="earlier", remedy="Name a file that an earlier run wrote."
+            f"{path!r} does not contain plans by host",
+            where="earlier",
+            remedy="Set it to a file that an earlier run wrote.",
         )
     return plans

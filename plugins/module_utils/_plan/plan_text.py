@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.derived_flags import flat
 
 NO_PLAN = "no plan"
-_LABEL = 10
+_LABEL = 12
 _HEADINGS = ("", "HOSTS", "CLASS", "SERVER", "MODELS", "REFUSED")
 _NUMBERS = (0, 1)
 # Columns that may be cut to fit the width, in this order, and what stays of them at least.
@@ -32,7 +32,7 @@ def text(plans: Mapping[str, Any], earlier: Any = None, width: int = 120, runnin
     """
     width = max(_FEWEST_COLUMNS, width)
     groups = _groups(plans)
-    shared = {label: _shared(groups, entries) for label, entries in (("why", _reasons), ("mind", _warnings))}
+    shared = {label: _shared(groups, entries) for label, entries in (("why", _reasons), ("warnings", _warnings))}
     parts = ["\n".join(_summary(groups, len(plans), width))]
     parts += ["\n".join(_details(number, hosts, plan, shared, width)) for number, (hosts, plan) in enumerate(groups, 1)]
     if any(shared.values()):
@@ -43,9 +43,9 @@ def text(plans: Mapping[str, Any], earlier: Any = None, width: int = 120, runnin
         parts.append(
             "\n".join(
                 [
-                    "SAID ONCE for several of the groups above",
+                    "SHARED by several of the groups above",
                     *_listed("why", entries["why"], width),
-                    *_listed("mind", entries["mind"], width),
+                    *_listed("warnings", entries["warnings"], width),
                 ]
             )
         )
@@ -68,10 +68,10 @@ def differences(plans: Mapping[str, Any], earlier: Any, width: int = 120) -> lis
 def against_running(running: Any, width: int = 120) -> list[str]:
     """Lines: what deploying the plans would change on the hosts. running: as in text()."""
     known = {host: found["differences"] for host, found in running.items() if found["seen"]}
-    lines = ["CHANGES to what runs now", *(_by_text(known, width) if known else [])]
+    lines = ["CHANGES to the servers that run now", *(_by_text(known, width) if known else [])]
     for seen, words in (
-        ("remembered", "not asked now, compared with what was seen last"),
-        (None, "not known what runs"),
+        ("remembered", "not checked now, compared with what ran when it was last checked"),
+        (None, "unknown what runs"),
     ):
         reasons = {
             host: [f"{words}: {found['reason']}" if found["reason"] else words]
@@ -160,8 +160,8 @@ def _summary(groups: Any, count: int, width: int) -> Iterator[str]:
     yield "; ".join(
         [
             f"PLAN for {_count(count, 'host')} of {_count(classes, 'class', 'classes')}",
-            f"something is refused on {refused}" if refused else "nothing is refused",
-            *([f"{unknown} not known yet"] if unknown else []),
+            f"refusals on {refused}" if refused else "nothing is refused",
+            *([f"{unknown} not detected yet"] if unknown else []),
         ]
     )
     yield ""
@@ -217,8 +217,8 @@ def _details(
     )
     if plan is None:
         yield from _listed(
-            "do",
-            ["What they can do is not known: run tfserving.fleet.detect for them while they can be reached"],
+            "to do",
+            ["The capabilities are unknown: run tfserving.fleet.detect for them while they can be reached"],
             width,
         )
         return
@@ -242,9 +242,9 @@ def _details(
         ],
         width,
     )
-    yield from _listed("mind", [words for words in _warnings(plan) if words not in shared["mind"]], width)
+    yield from _listed("warnings", [words for words in _warnings(plan) if words not in shared["warnings"]], width)
     yield from _listed("why", [words for words in _reasons(plan) if words not in shared["why"]], width)
-    yield from _listed("to try", _joined((candidate["name"] for candidate in plan["candidates"]), ", "), width)
+    yield from _listed("candidates", _joined((candidate["name"] for candidate in plan["candidates"]), ", "), width)
 
 
 def _of_model(model: dict[str, Any]) -> str:

@@ -195,8 +195,8 @@ class _Walk:
             ):
                 self._fail(
                     self.last_literal,
-                    f"JMESPath orders numbers only, and {child['value']!r} is none: the condition would never hold; "
-                    f"name the values: contains(['x86-64-v3', 'x86-64-v4'], cpu.level)",
+                    f"JMESPath compares only numbers, and {child['value']!r} is not a number: the condition would never be true; "
+                    f"list the values: contains(['x86-64-v3', 'x86-64-v4'], cpu.level)",
                 )
 
     def _literal(self, node: Any, fields: Any) -> None:
@@ -244,15 +244,15 @@ def choose(draft: Draft, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     )
     if secret:
         raise FleetError(
-            f"{secret} looks like a secret, and what a policy chooses is shown",
+            f"{secret} looks like a secret, and the plan would show its value",
             where=f"tfserving_policies[{first}].choose.environment",
             remedy="Set it in tfs_server_secret_environment, from a vault.",
         )
     spelt = ", ".join(f"{key}: {value}" for key, value in sorted(chosen.items()))
-    draft.decide(f"policy {first + 1}", spelt, f"its condition holds here: {policies[first]['when']}")
+    draft.decide(f"policy {first + 1}", spelt, f"its condition is true on this host: {policies[first]['when']}")
     for number in shadowed:
         draft.warn(
-            f"policy {number + 1} ({policies[number]['when']}) holds here too and has no effect: policy {first + 1} comes first"
+            f"policy {number + 1} ({policies[number]['when']}) is also true on this host, but has no effect: policy {first + 1} comes first"
         )
     return _with(asked, chosen)
 

@@ -49,8 +49,8 @@ def with_secrets(made: dict[str, Any], names: list[str]) -> dict[str, Any]:
             + [
                 {
                     "subject": f"environment {name}",
-                    "choice": "set, and shown nowhere",
-                    "reason": "a secret by its name or its vault; the role tfs_server hands it on",
+                    "choice": "set, but not shown",
+                    "reason": "a secret, by its name or because it is in a vault; the role tfs_server passes it to the server",
                 }
                 for name in names
             ],
@@ -61,7 +61,7 @@ def with_secrets(made: dict[str, Any], names: list[str]) -> dict[str, Any]:
         + [
             {
                 "subject": f"environment {name}",
-                "reason": "a secret, and the embedded server keeps its specification in a file that others may read",
+                "reason": "it is a secret, and the embedded server keeps its specification in a file that others may read",
                 "remedy": "Leave it out of tfserving_environment, or serve in a container (tfserving_backend: docker)",
                 "change": {"environment": {name: None}},
             }
@@ -132,6 +132,4 @@ def _condition_fault(number: int, condition: str, fault: FleetError) -> FleetErr
     position = getattr(fault, "lex_position", None)
     at = f", at character {position + 1} of {condition!r}" if position is not None else f", in {condition!r}"
     what = str(fault).partition("\n")[0].rstrip(":")
-    return FleetError(
-        f"no JMESPath condition that can be evaluated: {what}{at}", where=f"tfserving_policies[{number}].when"
-    )
+    return FleetError(f"not a valid JMESPath condition: {what}{at}", where=f"tfserving_policies[{number}].when")

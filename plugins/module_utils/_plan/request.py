@@ -93,7 +93,7 @@ def with_texts_as_keys(request: Any, where: Any = None) -> Any:
     for key, value in held:
         if isinstance(request, dict) and not isinstance(key, str):
             raise FleetError(
-                f"{key!r} is not a text, and so no name",
+                f"{key!r} is not a text, so it cannot be a name",
                 where=where or "the request",
                 remedy="Write it in quotes, or leave it out.",
             )
@@ -133,7 +133,7 @@ def _model(number: int, model: dict[str, Any], batching: Any) -> dict[str, Any]:
     """The model with all its keys. batching: what the flag enable_batching says for models that leave it open; the plan sets the flag itself."""
     where = f"tfserving_models[{number}]"
     if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not model["name"]:
-        raise FleetError(f"{model!r} is not a model: a mapping with a name", where=where)
+        raise FleetError(f"{model!r} is not a mapping with a name", where=where)
     _known(where, model, MODEL_KEYS)
     whole = {key: number_of(model.get(key), _NUMBERS[key]) if key in _NUMBERS else model.get(key) for key in MODEL_KEYS}
     whole["batching"] = batching if whole["batching"] is None else whole["batching"]
@@ -168,11 +168,11 @@ def _typed(name: str, value: Any, kind: Any, default: Any) -> Any:
 
 
 def _in_quotes(value: Any) -> str | None:
-    """What to do about a number in the place of a text, or None. YAML drops a zero at the end: 2.20 arrives as 2.2, and nobody can tell them apart."""
+    """What to do about a number in the place of a text, or None. YAML drops a zero at the end: 2.20 arrives as 2.2, and the two look the same."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     other = (
-        f', or "{value}0" where you wrote that: YAML reads it as the number {value}' if isinstance(value, float) else ""
+        f', or "{value}0" if you wrote that: YAML reads it as the number {value}' if isinstance(value, float) else ""
     )
     return f'Write it in quotes: "{value}"{other}.'
 

@@ -13,8 +13,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view im
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 NOT_TENSORFLOW_SERVING = (
-    "the embedded server is not TensorFlow Serving: a small Python model server of this collection over TensorFlow's own library; "
-    "its figures are not TensorFlow Serving's"
+    "the embedded server is not TensorFlow Serving: it is this collection's small Python model server, which uses TensorFlow's library; "
+    "its measurements do not apply to TensorFlow Serving"
 )
 # Docker's default seccomp profile has known clone3 since then (moby/moby#42681, notes of release 20.10.10); earlier it answers EPERM.
 _FIRST_DOCKER_WITH_CLONE3 = (20, 10, 10)
@@ -32,7 +32,7 @@ def choose_release(draft: Draft, wanted: dict[str, Any]) -> Any:
         return draft.decide(
             "release",
             questions.releases()[-1],
-            "the newest that the release table knows; set tfserving_version to pin another",
+            "the newest release in the release table; set tfserving_version to pin another",
         )
     try:
         release = questions.nearest(wanted["version"])
@@ -42,10 +42,10 @@ def choose_release(draft: Draft, wanted: dict[str, Any]) -> Any:
     newer = questions.is_newer_than_table(release)
     if newer:
         draft.warn(
-            f"release {release} is newer than the release table: planned with what {questions.releases()[-1]} knows; flags and images may differ"
+            f"release {release} is newer than the release table: planned with the data of {questions.releases()[-1]}; flags and images may differ"
         )
     known = release == wanted["version"] or newer
-    reason = "as tfserving_version says" if known else f"what the release table has for {wanted['version']}"
+    reason = "set by tfserving_version" if known else f"the newest release in the release table for {wanted['version']}"
     return draft.decide("release", release, reason)
 
 
@@ -54,7 +54,7 @@ def choose_backend(draft: Draft, host: Host, wanted: dict[str, Any], release: st
     problem = host.engine_problem
     named = next((f"tfserving_{key}" for key in OF_TENSORFLOW_SERVING if wanted[key]), None)
     if problem and (wanted["backend"] == "docker" or (wanted["backend"] == "auto" and named)):
-        reason = problem if wanted["backend"] == "docker" else f"{problem}, and {named} names TensorFlow Serving"
+        reason = problem if wanted["backend"] == "docker" else f"{problem}, and {named} needs TensorFlow Serving"
         start = "Start Docker Engine 20.10 or later (or Podman's socket) on the host"
         if _tensorflow_wheel_runs(host):
             draft.refuse(
@@ -76,7 +76,7 @@ def choose_backend(draft: Draft, host: Host, wanted: dict[str, Any], release: st
             draft.refuse(
                 "backend",
                 host.sdk_problem,
-                "Install it there (apt-get install python3-docker, or pip install docker for that Python), name another "
+                "Install it there (apt-get install python3-docker, or pip install docker for that Python), set "
                 "Python in ansible_python_interpreter, or set tfserving_backend: embedded",
                 {"backend": "embedded"},
             )
@@ -86,14 +86,14 @@ def choose_backend(draft: Draft, host: Host, wanted: dict[str, Any], release: st
             first = ".".join(map(str, _FIRST_DOCKER_WITH_CLONE3))
             draft.refuse(
                 "backend",
-                f"images of {release} start threads by clone3, which Docker Engine {host.container['version']} on this host forbids",
+                f"images of {release} start threads with clone3, which Docker Engine {host.container['version']} on this host forbids",
                 f"Update Docker Engine to {first} or later, or set tfserving_version: {last}",
                 {"version": last},
             )
             return None
-        asked = "asked for" if wanted["backend"] == "docker" else "the default wherever a container engine answers"
+        asked = "requested" if wanted["backend"] == "docker" else "the default if a container engine answers"
         return draft.decide("backend", "docker", f"{asked}; {host.engine} answers")
-    return _embedded(draft, host, wanted, "asked for" if wanted["backend"] == "embedded" else str(problem), problem)
+    return _embedded(draft, host, wanted, "requested" if wanted["backend"] == "embedded" else str(problem), problem)
 
 
 def of_start_lines(draft: Draft, given: Any, backend: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def of_start_lines(draft: Draft, given: Any, backend: str) -> dict[str, Any]:
     dropped = sorted(set(given) - set(kept))
     if dropped:
         draft.warn(
-            f"{', '.join(dropped)} of tfserving_options {'has' if len(dropped) == 1 else 'have'} no effect: the embedded server runs in no container"
+            f"{', '.join(dropped)} of tfserving_options {'has' if len(dropped) == 1 else 'have'} no effect: the embedded server does not run in a container"
         )
     return {"serve": kept} if kept else {}
 
@@ -113,7 +113,7 @@ def _embedded(draft: Draft, host: Host, wanted: dict[str, Any], reason: str, pro
             draft.refuse(
                 "backend",
                 f"{reason}, and {_WHEEL_NEEDS}: the embedded server cannot run here either",
-                f"Take it out: {_NO_MODELS}",
+                f"Leave it out: {_NO_MODELS}",
                 {"models": []},
             )
         else:
@@ -128,7 +128,7 @@ def _embedded(draft: Draft, host: Host, wanted: dict[str, Any], reason: str, pro
     draft.warn(NOT_TENSORFLOW_SERVING)
     for key, what in (("image", wanted["image"]), ("build", wanted["build"])):
         if what:
-            draft.warn(f"tfserving_{key} has no effect: the embedded server runs in no container")
+            draft.warn(f"tfserving_{key} has no effect: the embedded server does not run in a container")
     return draft.decide("backend", "embedded", reason)
 
 

@@ -60,13 +60,13 @@ def parse(release: str, option: str = "tfserving_version") -> tuple[int, int, in
     if not found:
         tag = "-" in text or ":" in text
         what = (
-            "the tag of an image, not a release of TensorFlow Serving"
+            f"{release!r} is the tag of an image, not a release of TensorFlow Serving"
             if tag
-            else f"not a release of TensorFlow Serving (the release table knows {_minors()})"
+            else f"{release!r} is not a release of TensorFlow Serving (the release table has {_minors()})"
         )
-        gpu = " tfserving_gpu chooses the GPU variant: auto takes it on hosts with a GPU, require insists on one."
+        gpu = " tfserving_gpu selects the GPU variant: auto uses it on hosts with a GPU, require refuses hosts without one."
         raise FleetError(
-            f"{release!r} is {what}",
+            what,
             where=option,
             remedy=f"Set {option}: {instead_of(text)}.{gpu if 'gpu' in text else ''}",
         )
@@ -91,7 +91,7 @@ def nearest(release: str) -> str:
         return spelt
     known = ", ".join(same_minor) if same_minor else _minors()
     raise FleetError(
-        f"{release!r} is not a release of TensorFlow Serving that the release table knows (it knows {known})",
+        f"{release!r} is not a release of TensorFlow Serving in the release table (it has {known})",
         where="tfserving_version",
         remedy=f"Set tfserving_version: {instead_of(release)}.",
     )
@@ -133,7 +133,7 @@ def sources(release: str) -> tuple[str, str]:
         raise FleetError(
             f"the release table has no checksum of the sources of {release}",
             where="tfserving_version",
-            remedy=f"Build {table.RELEASES[-1]}, or name the sources (tfserving_build_sources).",
+            remedy=f"Build {table.RELEASES[-1]}, or set the sources (tfserving_build_sources).",
         )
     return table.SOURCES[release]
 
@@ -212,8 +212,8 @@ def gpu_support(release: str, compute: ComputeCapability | None, driver: int | N
     if compute is None:
         return _support(
             False,
-            reason="its compute capability is not known",
-            remedy="See to it that nvidia-smi answers on the host, then detect again",
+            reason="its compute capability is unknown",
+            remedy="Make sure that nvidia-smi answers on the host, then detect again",
         )
     native, entry = _machine_code(release, compute)
     fitting = _releases_for(compute, driver)
@@ -229,7 +229,7 @@ def gpu_support(release: str, compute: ComputeCapability | None, driver: int | N
         older = f", or use release {fitting[-1]}" if fitting else ""
         return _support(
             False,
-            reason=f"CUDA {cell('cuda', release)} of {release} needs NVIDIA's driver {lowest} or later, this host has {driver}",
+            reason=f"CUDA {cell('cuda', release)} of {release} needs NVIDIA's driver {lowest} or later, but this host has {driver}",
             remedy=f"Update the driver to {lowest} or later{older}",
             releases=fitting,
         )
@@ -338,23 +338,23 @@ def _flag_problem(release: str, name: str, value: Any) -> FlagProblem | None:
         today, what, _source = table.FORMER_FLAGS[name]
         return _problem(
             name,
-            f"{what}; the server would print 'unknown argument: --{name}' and serve on without it",
+            f"{what}; the server would print 'unknown argument: --{name}' and continue without it",
             f"Use {today} instead",
             {name: None, today: value},
         )
     if name in table.BATCHING_FIELDS and name not in known:
         return _problem(
             name,
-            f"it is a batching parameter, and the server would ignore --{name} without an error",
+            f"it is a batching parameter, and the server would silently ignore --{name}",
             "Leave it out, and set it in the model's batching (tfserving_models)",
             {name: None},
         )
     if name not in known:
         first = first_release_with_flag(name)
-        hint = f"it appeared in {first}" if first else f"no release knows it{did_you_mean(name, known)}"
+        hint = f"it appeared in {first}" if first else f"no release has it{did_you_mean(name, known)}"
         return _problem(
             name,
-            f"the server of {release} does not know --{name} ({hint}) and would ignore it without an error",
+            f"the server of {release} does not know --{name} ({hint}) and would silently ignore it",
             "Leave it out",
             {name: None},
         )
@@ -377,23 +377,23 @@ def _channel_problem(text: str) -> FlagProblem | None:
     pairs: list[str | None] = list(text.split(","))
     for number, (key, value) in enumerate(channel_arguments(text)):
         takes_number = table.CHANNEL_ARGUMENTS.get(key.strip()) == "int"
-        mended = None
+        fixed = None
         if value is None:
-            what = f"{key!r} is not key=value, which the server reads past its end"
+            what = f"{key!r} is not key=value, and the server would read past its end"
         elif takes_number and not (_WHOLE.fullmatch(value.strip()) and -(2**31) <= int(value) < 2**31):
-            what = f"{key.strip()} takes a whole number of 32 bits; {value!r} goes to gRPC as a text, which ignores it"
+            what = f"{key.strip()} takes a whole number of 32 bits; {value!r} would reach gRPC as a text, which gRPC ignores"
             product = _product(value)
-            mended = None if product is None else f"{key.strip()}={product}"
+            fixed = None if product is None else f"{key.strip()}={product}"
         elif key != key.strip():
-            what, mended = f"gRPC does not know {key!r}, with its blanks", f"{key.strip()}={value.strip()}"
+            what, fixed = f"gRPC does not know {key!r} because of its spaces", f"{key.strip()}={value.strip()}"
         else:
             continue
-        pairs[number] = mended
+        pairs[number] = fixed
         change = ",".join(pair for pair in pairs if pair is not None)
         return _problem(
             "grpc_channel_arguments",
             what,
-            f"Write {mended}" if mended is not None else "Leave it out",
+            f"Write {fixed}" if fixed is not None else "Leave it out",
             {"grpc_channel_arguments": change or None},
         )
     return None
@@ -423,7 +423,7 @@ def _range_problem(name: str, value: Any) -> FlagProblem | None:
     if allowed and value not in allowed:
         return _problem(
             name,
-            f"{value!r} would be accepted and do nothing",
+            f"{value!r} would be accepted, but have no effect",
             f"Set it to {' or '.join(repr(text) for text in allowed)}",
             {name: None},
         )

@@ -323,14 +323,14 @@ FORMER_FLAGS = {
     ),
 }
 
-# Values that the server takes without a word and then does not honor: flag -> (allowed values, source).
+# Values that the server accepts silently and then does not honor: flag -> (allowed values, source).
 FLAG_VALUES: dict[str, tuple[tuple[str, ...], str]] = {
     "mixed_precision": (("", "bfloat16"), "SERVING/servables/tensorflow/saved_model_bundle_factory.cc@2.20.0"),
 }
 
 # The lowest value that works: flag -> (minimum, why). Seen on a 2.20.0 server unless said.
 FLAG_MINIMUMS: dict[str, tuple[float, str]] = {
-    "rest_api_num_threads": (2, "the event loop takes one thread: with 1 the port opens and never answers"),
+    "rest_api_num_threads": (2, "the event loop takes one thread: with 1, the port opens but never answers"),
     "grpc_max_threads": (1, "it is the number of calls served at once"),
     "per_process_gpu_memory_fraction": (0.0, "it is a fraction"),
     "port": (0, "it is a TCP port"),

@@ -62,13 +62,13 @@ _SIGNALS = {
     7: (
         "BUS",
         "SIGBUS: a file was cut short while the server had it mapped, or a disk or /dev/shm is full",
-        "Publish each version in a new folder instead of writing over its files, and see that disks and /dev/shm have space.",
+        "Publish each version in a new folder instead of writing over its files, and make sure that disks and /dev/shm have space.",
         (r"\bbus error\b",),
     ),
     8: (
         "FPE",
         "SIGFPE: a division by zero in the server or a model's operation",
-        "Look for the model that is asked when it ends.",
+        "Find the model that gets a request when the server ends.",
         (r"\bfloating point exception\b", r"\btrap divide error\b"),
     ),
     5: (
@@ -109,7 +109,7 @@ _SIGNALS = {
             r"\bsignal: killed\b",
         ),
     ),
-    15: ("TERM", "SIGTERM: somebody ended it", None, ()),
+    15: ("TERM", "SIGTERM: another program ended it", None, ()),
 }
 _BY_SIGNAL = {
     number: Ending(cause, remedy, _signal_pattern(number, name, phrases))
@@ -172,7 +172,7 @@ _SPECIFIC = (
     (
         r"symbol lookup error:|\bundefined symbol: ",
         "a library in the image is of another version than the server's binary or operations",
-        "Use a whole image, and operations that were built for its release.",
+        "Use a complete image, and operations that were built for its release.",
     ),
     (
         r"(?:error while loading shared libraries|ImportError|OSError): lib(?:cu|nv|nccl|tensorrt)",
@@ -182,7 +182,7 @@ _SPECIFIC = (
     (
         r"error while loading shared libraries:|(?:ImportError|OSError): lib[^\n]*: cannot open shared object file",
         "a shared library is missing in the image",
-        "Use a whole image: one that has the libraries of its server.",
+        "Use a complete image: one that has the libraries of its server.",
     ),
     (
         r"[Nn]o space left on device|[Dd]isk quota exceeded",
@@ -192,7 +192,7 @@ _SPECIFIC = (
     (
         r"(?:pthread_create|Thread \S+ creation)[^\n]*(?:[Oo]peration not permitted|EPERM)|\(1 vs\. 0\)[^\n]*pthread_create|new OS thread[^\n]*errno=1\)|"
         r"what\(\):\s+Operation not permitted",
-        "the engine forbids to start a thread, as seccomp profiles do that do not know clone3 (glibc 2.34 and later)",
+        "the engine forbids starting a thread, as do seccomp profiles that do not know clone3 (glibc 2.34 and later)",
         "Update Docker Engine to 20.10.10 or later, or Podman with a containers-common that knows clone3.",
     ),
     (
@@ -264,7 +264,7 @@ _SPECIFIC = (
     ),
     (
         r"[Rr]ead-only file system",
-        "something is written where the container may not write",
+        "the server writes where the container may not write",
         "Write below /tmp, or set read_only to false (tfs_server_read_only).",
     ),
     (
@@ -300,42 +300,46 @@ _SPECIFIC = (
     (
         r"bind source path does not exist|error mounting|invalid mount config",
         "a folder that the container needs cannot be mounted",
-        "See that the folder is there, on a file system that the engine sees.",
+        "Make sure that the folder exists on a file system that the engine can access.",
     ),
     (
         r"executable file not found in \$PATH|stat \S+: no such file or directory",
-        "the image has no such program to begin with",
+        "the image does not contain the program to start",
         "Use an image of TensorFlow Serving, whose entry point starts the server.",
     ),
-    (r"^Couldn't interpret value", "a flag's value cannot be read", "Mend the value in flags."),
+    (r"^Couldn't interpret value", "a flag's value cannot be read", "Correct the value in flags."),
     (
         r"OCI permission denied",
-        "the engine may not start it so",
-        "Mend the engine or its limits: nothing of the server ran yet.",
+        "the engine is not allowed to start it this way",
+        "Fix the engine or its limits: the server has not run yet.",
     ),
 )
 _GENERIC = (
     (
         r"Could not find base path",
-        "the model's folder is not there for the server",
-        "Give a model_base_path that holds versions, folders named by numbers, and that the server's user may read.",
+        "the server does not find the model's folder",
+        "Set model_base_path to a folder that contains versions (folders with numbers as names) and that the server's user may read.",
     ),
     (
         r"No versions of servable",
-        "the model's folder holds no version",
-        "Publish a version: a folder named by a number with saved_model.pb in it.",
+        "the model's folder contains no version",
+        "Publish a version: a folder with a number as its name and saved_model.pb in it.",
     ),
     (
         r"batching_parameters|BatchingParameters|allowed_batch_sizes|max_batch_size|max_execution_batch_size|batch_timeout_micros",
         "the server refuses the batching parameters",
-        "Mend the file; tfserving.fleet.batching_parameters checks it before it is written.",
+        "Correct the file; tfserving.fleet.batching_parameters checks it before it is written.",
     ),
     (
         r"Illegal setting neither ModelServerConfig::model_type",
         "a list of models had an entry without model_platform, and the server refuses every list until it is restarted",
         "Restart the server.",
     ),
-    (r"Invalid protobuf file", "a configuration file is no valid text proto", "Mend the file that the server names."),
+    (
+        r"Invalid protobuf file",
+        "a configuration file is not a valid text proto",
+        "Correct the file that the server names.",
+    ),
     (
         r"[Pp]ermission denied",
         "the server may not read a file",
@@ -349,7 +353,7 @@ _GENERIC = (
     (
         r"BuildAndStart gRPC server|ssl_config_file|SSLConfig",
         "the TLS configuration is refused",
-        "Give PEM texts, not paths, in ssl_config_file.",
+        "Write PEM texts, not paths, into ssl_config_file.",
     ),
 )
 
@@ -374,7 +378,7 @@ _BY_STATUS = {
         re.compile("(?!)"),
     ),
     127: Ending(
-        "the image's command is not there",
+        "the image's command does not exist",
         "Use an image of TensorFlow Serving, whose entry point starts the server.",
         re.compile("(?!)"),
     ),

@@ -28,7 +28,7 @@ class ImageContents(TypedDict):
 PREFIX = "org.tfserving.fleet."
 RECIPE = f"{PREFIX}recipe"
 STAGE = f"{PREFIX}stage"
-BUILDING = f"{PREFIX}building"  # "1" in what a build starts from, so that what a killed engine left of one can be told; "0" in a finished image
+BUILDING = f"{PREFIX}building"  # "1" in what a build starts from, so that what a killed engine left of one can be recognized; "0" in a finished image
 _LISTS = ("cpu_flags", "compute_capabilities")
 
 
@@ -51,11 +51,13 @@ def read(labels: Mapping[str, str]) -> ImageContents | None:
     """What an image's labels say; None for an image of somebody else."""
     if RECIPE not in labels:
         return None
-    told: dict[str, Any] = {
+    contents: dict[str, Any] = {
         name: labels.get(PREFIX + name, "") for name in ("recipe", "release", "commit", "kind", "level", "tensorrt")
     }
-    told.update({name: [part for part in labels.get(PREFIX + name, "").split(",") if part] for name in _LISTS})
-    return cast(ImageContents, dict(told, tensorrt=None if told["tensorrt"] in ("", "none") else told["tensorrt"]))
+    contents.update({name: [part for part in labels.get(PREFIX + name, "").split(",") if part] for name in _LISTS})
+    return cast(
+        ImageContents, dict(contents, tensorrt=None if contents["tensorrt"] in ("", "none") else contents["tensorrt"])
+    )
 
 
 # Names of uname -m -> those of Go, which engines use; and what these CPUs run as well.
@@ -87,17 +89,19 @@ def refusal(
 
     cpu_flags: the host's, in the kernel's spelling. compute: (major, minor) of the GPUs that it would use.
     """
-    told = read(labels)
-    if told is None:
+    contents = read(labels)
+    if contents is None:
         return None
     if architecture != "x86_64":
-        return f"it is built for x86_64, this host is {architecture}"
-    lacking = [flag for flag in told["cpu_flags"] if flag not in cpu_flags]
+        return f"it is built for x86_64, but this host is {architecture}"
+    lacking = [flag for flag in contents["cpu_flags"] if flag not in cpu_flags]
     if lacking:
-        return f"it is built for {told['level']} and needs {', '.join(lacking)}, which this CPU lacks: it would die with 'Illegal instruction'"
+        return f"it is built for {contents['level']} and needs {', '.join(lacking)}, which this CPU lacks: it would crash with 'Illegal instruction'"
     for major, minor in compute:
-        if told["kind"] == "gpu" and not any(_runs(entry, major, minor) for entry in told["compute_capabilities"]):
-            return f"it is built for {', '.join(told['compute_capabilities'])}, this host has a GPU of compute capability {major}.{minor}"
+        if contents["kind"] == "gpu" and not any(
+            _runs(entry, major, minor) for entry in contents["compute_capabilities"]
+        ):
+            return f"it is built for {', '.join(contents['compute_capabilities'])}, but this host has a GPU of compute capability {major}.{minor}"
     return None
 
 
@@ -130,16 +134,16 @@ def is_emulated(architecture: str | None, entries: Iterable[str]) -> bool:
 
 def lies(labels: Mapping[str, str], unused: Iterable[str]) -> list[str]:
     """The CPU flags that an image's labels promise and its server leaves unused (server_log.parse()['cpu_flags'])."""
-    told = read(labels)
-    return [flag for flag in unused if told and flag in told["cpu_flags"]]
+    contents = read(labels)
+    return [flag for flag in unused if contents and flag in contents["cpu_flags"]]
 
 
 def check_recipe(labels: Mapping[str, str], digest: str, where: str) -> None:
     """Raise FleetError unless an image was made by the recipe with this digest."""
-    told = read(labels)
-    if told is None or told["recipe"] != digest:
+    contents = read(labels)
+    if contents is None or contents["recipe"] != digest:
         raise FleetError(
-            f"the image was made by {'another recipe' if told else 'nobody that this collection knows'}",
+            f"the image was built by {'another recipe' if contents else 'something other than this collection'}",
             where=where,
             remedy="Remove the image of that name and run again.",
         )

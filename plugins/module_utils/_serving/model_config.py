@@ -129,7 +129,7 @@ def label_sentences(
             if given.labels.get(label) != version
         ),
         *(
-            f"take the label {label} of {one.name} away"
+            f"remove the label {label} of {one.name}"
             for one in served
             for label in labels_of(one)
             if label not in kept.get(one.name, {label})
@@ -140,18 +140,18 @@ def label_sentences(
 def check(models: Sequence[ModelConfiguration]) -> None:
     """Raise FleetError for the first thing that a server would refuse, or take and serve something else."""
     if not models:
-        raise FleetError("no model is named", where="models", remedy="Name at least one, with name and base_path.")
+        raise FleetError("there is no model", where="models", remedy="List at least one, with name and base_path.")
     names = [one.name for one in models]
     for position, one in enumerate(models):
         where = f"models[{position}]"
         if not _NAME.fullmatch(one.name or ""):
             raise FleetError(
-                f"{one.name!r} is no name for a model; allowed: text without '/', ':' and blanks",
+                f"{one.name!r} is not a valid name for a model; allowed: text without '/', ':' and spaces",
                 where=f"{where}.name",
             )
         if names.count(one.name) > 1:
             raise FleetError(
-                f"{one.name} is listed twice", where=f"{where}.name", remedy="Give each model a name of its own."
+                f"{one.name} is listed twice", where=f"{where}.name", remedy="Give each model its own name."
             )
         if not is_remote(one.base_path) and (not one.base_path.startswith("/") or ":" in one.base_path):
             raise FleetError(f"{one.base_path!r} is not an absolute path without ':'", where=f"{where}.base_path")
@@ -181,22 +181,22 @@ def wanted_versions(one: ModelConfiguration, present: Collection[int]) -> list[i
     missing = [number for number in wanted if number not in present]
     if not present:
         raise FleetError(
-            "it holds no version, a folder named by a number: the server would wait for ever with closed ports",
+            "it contains no version (a folder with a number as its name), so the server would wait forever with closed ports",
             where=one.base_path,
             remedy="Publish the model there, or correct the path.",
         )
     if missing:
         raise FleetError(
-            f"version {missing[0]} is not there; there: {', '.join(map(str, sorted(present)))}",
+            f"version {missing[0]} is missing; present: {', '.join(map(str, sorted(present)))}",
             where=one.base_path,
-            remedy="Publish it before it is asked for.",
+            remedy="Publish it first.",
         )
     unlabelled = [f"{label}: {number}" for label, number in labels_of(one).items() if number not in wanted]
     if unlabelled:
         raise FleetError(
             f"a label names a version that is not served ({unlabelled[0]}; served: {', '.join(map(str, wanted))})",
             where=f"labels of {one.name}",
-            remedy="Let version_policy serve it: specific: [...].",
+            remedy="Set version_policy to serve it: specific: [...].",
         )
     return wanted
 
@@ -215,7 +215,8 @@ def _check_versions(one: ModelConfiguration, where: str) -> None:
     policy = one.version_policy or {}
     if len(policy) > 1 or set(policy) - set(_POLICIES):
         raise FleetError(
-            f"{policy!r} is no policy; allowed: one of latest, specific and all", where=f"{where}.version_policy"
+            f"{policy!r} is not a valid version policy; allowed: exactly one of latest, specific and all",
+            where=f"{where}.version_policy",
         )
     if "latest" in policy:
         bounded(f"{where}.version_policy.latest", policy["latest"], 1)

@@ -14,14 +14,16 @@ _NAME = re.compile(r"[^/:\s]+")
 
 
 def check(name: Any, where: str) -> str:
-    """Return the name; raise FleetError when it is none for a model."""
+    """Return the name; raise FleetError if it is not valid for a model."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
-        raise FleetError(f"{name!r} is no name for a model; allowed: text without '/', ':' and blanks", where=where)
+        raise FleetError(
+            f"{name!r} is not a valid name for a model; allowed: text without '/', ':' and spaces", where=where
+        )
     return name
 
 
 def check_all(given: list[Any], where: str) -> list[str]:
-    """Return the names of models, a list in the order of the list where; raise FleetError for one that is none, or that two have."""
+    """Return the names of models; raise FleetError for the first that is not valid or occurs twice."""
     for number, name in enumerate(given):
         check(name, f"{where}[{number}].name")
         if name in given[:number]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which models a host's server has, where they lie, and how they are served: of the inventory, the plan and what tunings proved."""
+"""Which models a host's server has, where they lie, and how they are served: of the inventory, the plan and the results of tunings."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def description(
             for one in whole
             if configuration.batched_per_model and one["batching"] is not UNKNOWN
         ],
-        # A function of the user's own has judged at the gates, if anywhere.
+        # A function of the user's own has judged at the checks, if anywhere.
         "checks": [
             {
                 "name": one["name"],
@@ -105,14 +105,16 @@ def _largest_batch(batching: Any) -> int:
 
 
 def check_known(known: Any) -> None:
-    """Raise FleetError for the first of tfserving_models that is none."""
+    """Raise FleetError for the first entry of tfserving_models that is not valid."""
     if not isinstance(known, (list, tuple)):
         raise FleetError(f"{known!r} is not a list of mappings, each with name and source", where="tfserving_models")
     for number, one in enumerate(known):
         if not isinstance(one, dict) or not isinstance(one.get("name"), str):
-            raise FleetError(f"{one!r} is no mapping with a name, which is a text", where=f"tfserving_models[{number}]")
+            raise FleetError(
+                f"{one!r} is not a mapping with a name that is a text", where=f"tfserving_models[{number}]"
+            )
 
 
 def _is_asked(key: str, model: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
-    """False for samples that a server's gates cannot read, as a host needs no NumPy; those that the user named for them are."""
+    """False for samples that a server's checks cannot read, as a host needs no NumPy; those that the user named for them are."""
     return key != "samples" or key in said or model[key].endswith(".npz")

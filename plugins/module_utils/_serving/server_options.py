@@ -55,16 +55,16 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_name(name: str | None) -> str:
-    """Return the name; raise FleetError when it is none for a server."""
+    """Return the name; raise FleetError if it is not valid for a server."""
     if not name:
         raise FleetError(
-            "no server is named",
+            "the name of the server is missing",
             where="name",
-            remedy="Give its name (tfs_server_name of the role); model_server_info lists those of a host.",
+            remedy="Set name (tfs_server_name of the role); model_server_info lists the servers of a host.",
         )
     if not _NAME.fullmatch(name):
         raise FleetError(
-            f"{name!r} is no name for a server; allowed: 1 to {LONGEST_NAME} letters, digits, '_', '.' and '-', a letter or digit first",
+            f"{name!r} is not a valid name for a server; allowed: 1 to {LONGEST_NAME} letters, digits, '_', '.' and '-', beginning with a letter or digit",
             where="name",
         )
     return name
@@ -74,10 +74,10 @@ def check_environment(variables: Mapping[Any, Any], where: str = "environment") 
     """Raise FleetError for a name or a value that no environment variable has; null stands for a variable that is not set."""
     for name, value in variables.items():
         if not _VARIABLE.fullmatch(str(name)):
-            raise FleetError(f"{name!r} is no name for an environment variable", where=where)
+            raise FleetError(f"{name!r} is not a valid name for an environment variable", where=where)
         if isinstance(value, (list, dict)) or "\0" in str(value):
             raise FleetError(
-                f"{value!r} is no value for an environment variable; allowed: a text, a number, true or false",
+                f"{value!r} is not a valid value for an environment variable; allowed: a text, a number, true or false",
                 where=f"{where}.{name}",
             )
 
@@ -86,7 +86,9 @@ def check_cpu_set(cpu_set: str | None) -> None:
     """Raise FleetError for a text that names no CPU. None is no set at all."""
     if cpu_set is not None and not limits.parse_cpu_list(cpu_set, where="cpu_set"):
         raise FleetError(
-            "it names no CPU", where="cpu_set", remedy="Give numbers and ranges, as in 0-3,8, or leave it out."
+            "it contains no CPU",
+            where="cpu_set",
+            remedy="Set it to numbers and ranges, such as 0-3,8, or leave it out.",
         )
 
 
@@ -113,11 +115,11 @@ def check_flag(name: str, value: Any, release: str) -> None:
     """Raise FleetError where the server of a release would ignore the flag, end because of it or die of it."""
     where = f"flags.{name}"
     if name in _NOT_SERVING:
-        raise FleetError("with this flag a server prints and ends", where=where, remedy="Leave it out.")
+        raise FleetError("with this flag, the server prints text and exits", where=where, remedy="Leave it out.")
     known = questions.flags(release)
     if questions.first_release_with_flag(name) is None and name not in table.FORMER_FLAGS:
         raise FleetError(
-            f"no such flag, and the server would ignore it without an error{did_you_mean(name, known)}", where=where
+            f"there is no such flag, and the server would silently ignore it{did_you_mean(name, known)}", where=where
         )
     for problem in questions.check_flags(release, {name: value}):
         raise FleetError(problem["reason"], where=where, remedy=f"{problem['remedy']}.")

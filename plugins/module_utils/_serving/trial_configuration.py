@@ -57,14 +57,16 @@ def planned(plan: Any, model: str, start: Any = None) -> Configuration:
     """The configuration that a plan (docs/architecture.md, "Plan") gives a model. start: part of a configuration that changes it, or None."""
     if not (isinstance(plan, dict) and {"models", "server"} <= set(plan)):
         raise FleetError(
-            "this is no plan, which has models and server",
+            "it is not a plan, which has models and server",
             where="plan",
-            remedy="Let tfserving.fleet.tfs_capabilities make it.",
+            remedy="Use the plan that the role tfserving.fleet.tfs_capabilities computes.",
         )
     made = next((entry for entry in plan["models"] if entry["name"] == model), None)
     if made is None:
         raise FleetError(
-            f"the plan has no model {model!r}", where="plan", remedy="Name it in tfserving_models, and plan again."
+            f"the plan does not contain the model {model!r}",
+            where="plan",
+            remedy="Add it to tfserving_models, and plan again.",
         )
     of_plan = {
         "form": made["form"],
@@ -75,11 +77,11 @@ def planned(plan: Any, model: str, start: Any = None) -> Configuration:
     return changed(complete(of_plan, "plan"), start or {}, "start")
 
 
-def proved(configuration: ServingConfiguration, results: Any) -> ServingConfiguration:
-    """The configuration with what tunings proved. results: of the module tuning; of several of a model the last counts. Environment and flags, which
+def with_results(configuration: ServingConfiguration, results: Any) -> ServingConfiguration:
+    """Return the configuration with the results of tunings. results: of the module tuning; of several of a model the last counts. Environment and flags, which
     belong to the whole server, are those of its first model that was tuned."""
     names = [model.name for model in configuration.models]
-    found = {model: complete(of, "tuning") for model, of in _proved(results) if model in names}
+    found = {model: complete(of, "tuning") for model, of in _with_configuration(results) if model in names}
     leading = next((found[name] for name in names if name in found), None)
     if leading:
         threads = configuration.flags.get(GRPC_THREADS)
@@ -93,14 +95,14 @@ def proved(configuration: ServingConfiguration, results: Any) -> ServingConfigur
     return configuration
 
 
-def _proved(tunings: Any) -> Iterator[tuple[str, Any]]:
+def _with_configuration(tunings: Any) -> Iterator[tuple[str, Any]]:
     """The (model, configuration) pairs of tuning results; those of models that were not tuned are empty. Raises FleetError for what is none."""
     for number, tuning in enumerate(tunings or ()):
         if not tuning:
             continue
         if not isinstance(tuning, dict) or not isinstance(tuning.get("model"), str) or "configuration" not in tuning:
             raise FleetError(
-                "needs a model, a text, and a configuration, as the module tuning returns them",
+                "it is not a result of the module tuning, which has model and configuration",
                 where=f"tunings[{number}]",
             )
         yield tuning["model"], tuning["configuration"]

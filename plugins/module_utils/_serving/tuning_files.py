@@ -42,9 +42,9 @@ def make_folder(path: str) -> None:
     try:
         os.makedirs(os.path.expanduser(path), exist_ok=True)
     except OSError as fault:
-        raise FleetError(f"{path} cannot be made: {fault.strerror}", where="keep_in") from fault
+        raise FleetError(f"cannot create {path!r}: {fault.strerror}", where="keep_in") from fault
     if not os.access(os.path.expanduser(path), os.W_OK):
-        raise FleetError(f"{path} cannot be written", where="keep_in")
+        raise FleetError(f"cannot write to {path!r}", where="keep_in")
 
 
 def write(record: tunings.Tuning, directory: str) -> Decision:

@@ -50,7 +50,7 @@ class Tuning:
         keys = set(cls.__dataclass_fields__)
         if not isinstance(data, dict) or set(data) != keys:
             raise FleetError(
-                f"not a tuning, which has {', '.join(cls.__dataclass_fields__)}",
+                f"the file is not a tuning, which has exactly the keys {', '.join(cls.__dataclass_fields__)}",
                 where=where,
                 remedy="Tune again, or remove the file.",
             )

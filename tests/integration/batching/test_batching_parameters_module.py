@@ -154,7 +154,7 @@ def test_memory_that_nobody_could_read_bounds_no_queue(tmp_path):
         goal="bulk",
         models=[{"name": "m", "signatures": LEGAL}],
     )
-    assert "the memory is not known" in done["reasons"]["max_enqueued_batches"]
+    assert "the memory is unknown" in done["reasons"]["max_enqueued_batches"]
 
 
 def test_an_empty_list_of_sizes_is_none(tmp_path):
@@ -179,7 +179,7 @@ BAD = [
     ({"batch_timeout_micros": -1}, "batch_timeout_micros: -1 is out of range; allowed: 0 to 3600000000 microseconds."),
     ({"max_enqueued_batches": 0}, "max_enqueued_batches: 0 is out of range; allowed: 1 to 2147483647 batches."),
     ({"num_batch_threads": 0}, "num_batch_threads: 0 is out of range; allowed: 1 to 10000 threads."),
-    ({"thread_pool_name": "a b"}, "thread_pool_name: 'a b' is no name"),
+    ({"thread_pool_name": "a b"}, "thread_pool_name: 'a b' is not a valid name"),
     ({"allowed_batch_sizes": [4, 2]}, "allowed_batch_sizes: [4, 2] does not increase strictly"),
     ({"enable_large_batch_splitting": True}, "enable_large_batch_splitting: true needs max_batch_size"),
     ({"max_execution_batch_size": 8}, "max_execution_batch_size: 8 has no effect"),
@@ -190,12 +190,12 @@ BAD = [
     ({"goal": "fast"}, "goal must be one of: online, bulk"),
     ({"state": "gone"}, "state must be one of: present, absent"),
     ({"capabilities": {"cpu": {"usable": 2.0}}}, "capabilities: cpu.usable, gpus and memory.usable_mib are needed"),
-    ({"capabilities": {"cpu": 3}}, "capabilities.cpu: 3 is nothing that tfserving.fleet.capability_facts returns here"),
+    ({"capabilities": {"cpu": 3}}, "capabilities.cpu: 3 is not what tfserving.fleet.capability_facts returns here"),
     (
         {"capabilities": dict(HOST, memory={"usable_mib": "lots"}), "goal": "bulk"},
-        "capabilities.memory.usable_mib: 'lots' is nothing that",
+        "capabilities.memory.usable_mib: 'lots' is not what",
     ),
-    ({"models": [{"name": ""}]}, "models[0].name: '' is no name of a model"),
+    ({"models": [{"name": ""}]}, "models[0].name: '' is not a valid name for a model"),
     ({"models": [{"name": "a", "version": -3}]}, "models[0].version: -3 is out of range; allowed: 0 to"),
     ({"models": [{"name": "a", "directory": "models/a"}]}, "models[0].directory: 'models/a' is not an absolute path"),
     (
@@ -221,15 +221,15 @@ BAD = [
     ({"models": [{"directory": "/srv"}]}, "name"),
     (
         {"models": [{"name": "digits", "signatures": SCALAR}]},
-        "models: digits: signature serving_default, input x: is a scalar",
+        "models: digits: signature serving_default, input x: it is a scalar",
     ),
     (
         {"models": [{"name": "digits", "batching": "none"}, {"name": "words"}]},
-        "models: digits: one file for all models cannot batch this one otherwise",
+        "models: digits: this model has different batching, but one file applies to all models",
     ),
     (
         {"models": [{"name": "a", "batching": {"max_batch_size": 3}}, {"name": "b"}]},
-        "models: b: one file for all models cannot batch this one otherwise",
+        "models: b: this model has different batching, but one file applies to all models",
     ),
     ({"models": [{"name": "a", "signatures": {"serving_default": {"inputs": 3}}}]}, "models: a: signatures"),
     ({"models": [{"name": "a"}, {"name": "a"}]}, "models: a"),
@@ -361,7 +361,7 @@ def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
     good = {"name": "digits", "directory": str(models / "digits/saved_model"), "signatures": LEGAL}
     other = {"name": "words", "directory": str(models / "words/saved_model"), "signatures": LEGAL}
     for bad, words in (
-        (dict(other, signatures=SCALAR), "models: words: signature serving_default, input x: is a scalar"),
+        (dict(other, signatures=SCALAR), "models: words: signature serving_default, input x: it is a scalar"),
         (dict(other, batching={"max_batch_size": 0}), "models: words: max_batch_size: 0"),
         (dict(other, batching={"max_bach_size": 4}), "did you mean max_batch_size"),
         (dict(other, batching={"num_batch_threads": 2}), "belong to the whole server"),

@@ -112,7 +112,7 @@ def test_the_inventorys_models_are_judged(project):
     signatures = {"serving_default": {"inputs": {"x": {"dtype": "float32", "shape": []}}, "outputs": {}}}
     models = [{"name": "digits", "source": "/somewhere", "optimize": "auto", "signatures": signatures}]
     done = play(project, tfserving_models=models)
-    assert done.returncode == 2 and "models: digits: signature serving_default, input x: is a scalar" in done.stdout
+    assert done.returncode == 2 and "models: digits: signature serving_default, input x: it is a scalar" in done.stdout
     assert not (project / "state").exists()
     done = play(project, tfserving_models=[dict(models[0], batching="none")])
     assert done.returncode == 0 and not (project / "state").exists()
@@ -134,8 +134,8 @@ BAD = [
         {"tfs_batching_max_batch_size": "many"},
         "tfs_batching_max_batch_size: 'many' is a text; allowed: a whole number.",
     ),
-    ({"tfs_batching_models": [{"form": "saved_model"}]}, "models[0].name: '' is no name of a model"),
-    ({"tfs_batching_models": [{"name": None}]}, "models[0].name: '' is no name of a model"),
+    ({"tfs_batching_models": [{"form": "saved_model"}]}, "models[0].name: '' is not a valid name for a model"),
+    ({"tfs_batching_models": [{"name": None}]}, "models[0].name: '' is not a valid name for a model"),
     ({"tfs_batching_models": [{"name": [5]}]}, "models[0].name: [5] is not a text"),
     (
         {"tfs_batching_models": [{"name": "m", "batching": False}]},

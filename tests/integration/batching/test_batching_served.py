@@ -56,10 +56,10 @@ def outcome(client, model, rows):
 def test_real_signatures_are_read_and_judged(model_directory, tmp_path):
     path = str(tmp_path / "batching.pbtxt")
     for name, words in (
-        ("scalar_input", "models: scalar_input: signature serving_default, input x: is a scalar"),
-        ("fixed", "models: fixed: signature serving_default, input x: has a first dimension of exactly 1"),
+        ("scalar_input", "models: scalar_input: signature serving_default, input x: it is a scalar"),
+        ("fixed", "models: fixed: signature serving_default, input x: its first dimension is always 1"),
         ("ragged", "models: ragged: signature serving_default, input x: shape [?, ?] varies"),
-        ("scalar", "models: scalar: signature serving_default, output mean: is a scalar"),
+        ("scalar", "models: scalar: signature serving_default, output mean: it is a scalar"),
     ):
         done = write(model_directory, "half_plus_two", name, path=path, max_batch_size=8)
         assert done["failed"] and words in done["msg"] and not os.path.exists(path), done

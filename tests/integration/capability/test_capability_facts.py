@@ -302,8 +302,8 @@ def test_filter_tells_the_same_of_this_machine_as_the_module(facts, play):
 def test_filter_refuses_in_one_clear_line(play):
     text = f"lookup('ansible.builtin.file', '{FIXTURES}/cpuinfo/%s.txt')"
     refused = {
-        text % "foreign_power9" + " | tfserving.fleet.cpu_capability": "the text is of ppc64",
-        text % "graviton3" + " | tfserving.fleet.cpu_capability('x86_64')": "the text is of aarch64, not of x86_64",
+        text % "foreign_power9" + " | tfserving.fleet.cpu_capability": "the text is from ppc64",
+        text % "graviton3" + " | tfserving.fleet.cpu_capability('x86_64')": "the text is from aarch64, not from x86_64",
         text % "graviton3" + " | tfserving.fleet.cpu_capability('arm')": "allowed: aarch64, x86_64",
         "'' | tfserving.fleet.cpu_capability": "the text is empty",
         "[1] | tfserving.fleet.cpu_capability": "the input is not a string",

@@ -57,7 +57,7 @@ TUNING = {
         (
             "plan_report",
             {"hosts": ["localhos"]},
-            "plan_report: hosts: 'localhos' is no host of the inventory; did you mean localhost?",
+            "plan_report: hosts: 'localhos' is not a host of the inventory; did you mean localhost?",
         ),
     ],
     ids=str,

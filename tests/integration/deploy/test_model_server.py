@@ -564,7 +564,7 @@ UNSTARTABLE = [
     ),
     (
         {"flags": {"prefer_tflite": True}},
-        "flags.prefer_tflite: no such flag, and the server would ignore it without an error; did you mean prefer_tflite_model?",
+        "flags.prefer_tflite: there is no such flag, and the server would silently ignore it; did you mean prefer_tflite_model?",
     ),
     ({"ready_timeout_s": 0}, "ready_timeout_s: 0.0 is out of range; allowed: 1 to 604800 s."),
     ({"rest_port": True}, "rest_port: True is not a whole number"),
@@ -572,9 +572,9 @@ UNSTARTABLE = [
     ({"release": "banana"}, "release: 'banana' is not a release of TensorFlow Serving"),
     (
         {"environment": {"A": [1]}},
-        "environment.A: [1] is no value for an environment variable; allowed: a text, a number, true or false.",
+        "environment.A: [1] is not a valid value for an environment variable; allowed: a text, a number, true or false.",
     ),
-    ({"model_name": ".."}, "model_name: '..' is no name for a model"),
+    ({"model_name": ".."}, "model_name: '..' is not a valid name for a model"),
     ({"tolerance": -1}, "tolerance: -1.0 is out of range; allowed: 0 or more."),
     ({"drain_s": -1}, "drain_s: -1.0 is out of range; allowed: 0 to 3600 s."),
     ({"model_base_path": None}, "parameters are required together: model_name, model_base_path"),

@@ -149,7 +149,7 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
                 "tfserving_models": [{"name": "m"}],
                 "tfserving_flags": {"model_config_file": "/etc/m"},
             },
-            "the role tfs_server sets it itself. Leave it out, and set tfserving_models",
+            "the role tfs_server sets this flag itself. Leave it out, and set tfserving_models",
         ),
         (
             {

@@ -35,9 +35,9 @@ LEGAL = [
 ILLEGAL = [
     (model({"x": []}), None, "signature serving_default, input x", ["scalar"]),
     (model({"x": [None, 4], "threshold": []}), True, "signature serving_default, input threshold", ["scalar"]),
-    (model({"x": [1, 4]}), None, "signature serving_default, input x", ["exactly 1"]),
+    (model({"x": [1, 4]}), None, "signature serving_default, input x", ["always 1"]),
     (model({"x": [None, 4]}, {"mean": []}), None, "signature serving_default, output mean", ["scalar"]),
-    (model({"x": [None, 4]}, {"table": [10, 4]}), None, "signature serving_default, output table", ["exactly 10"]),
+    (model({"x": [None, 4]}, {"table": [10, 4]}), None, "signature serving_default, output table", ["always 10"]),
     (model({"x": [None, None]}), None, "signature serving_default, input x", ["[?, ?]", "pad_variable_length_inputs"]),
     (model({"x": [None, None, 1, 1, 1, 1, 1]}), True, "signature serving_default, input x", ["rank 7", "1 to 6"]),
     (model({}), None, "signature serving_default", ["no input"]),
@@ -52,14 +52,14 @@ def test_models_with_a_batch_dimension_are_legal(signatures):
 
 @pytest.mark.parametrize("signatures, padding, where, words", ILLEGAL, ids=[case[2] for case in ILLEGAL])
 def test_models_whose_batched_requests_would_fail_are_named(signatures, padding, where, words):
-    (fault,), _doubts = judge(signatures, padding)
+    (fault,), _warnings = judge(signatures, padding)
     assert fault.where == where and fault.remedy
     for word in words:
         assert word in str(fault)
 
 
 def test_every_faulty_tensor_is_named():
-    faults, _doubts = judge(dict(model({"x": [], "z": [2]}), **model({"x": []}, name="second")))
+    faults, _warnings = judge(dict(model({"x": [], "z": [2]}), **model({"x": []}, name="second")))
     assert [fault.where for fault in faults] == [
         "signature second, input x",
         "signature serving_default, input x",
@@ -68,32 +68,32 @@ def test_every_faulty_tensor_is_named():
 
 
 def test_deciding_on_padding_answers_variable_length():
-    for padding, word in ((True, "ignore padding"), (False, "unlike shapes")):
-        faults, (doubt,) = judge(model({"x": [None, None]}), padding)
-        assert faults == [] and word in doubt
+    for padding, word in ((True, "ignore padding"), (False, "different shapes")):
+        faults, (warning,) = judge(model({"x": [None, None]}), padding)
+        assert faults == [] and word in warning
 
 
 def test_unknown_rank_is_a_doubt():
-    faults, doubts = judge(model({"x": None}, {"y": None}))
-    assert faults == [] and len(doubts) == 2 and all("rank is unknown" in doubt for doubt in doubts)
+    faults, warnings = judge(model({"x": None}, {"y": None}))
+    assert faults == [] and len(warnings) == 2 and all("rank is unknown" in warning for warning in warnings)
 
 
 def test_tensorflows_own_signature_is_not_a_user_s():
     internal = {"method_name": "", "inputs": {}, "outputs": {"op": {"dtype": "invalid", "shape": None}}}
     assert judge(dict(LEGAL[0], __saved_model_init_op=internal)) == ([], [])
-    (fault,), _doubts = judge(dict(model({"x": []}), __saved_model_init_op=internal))
+    (fault,), _warnings = judge(dict(model({"x": []}), __saved_model_init_op=internal))
     assert fault.where == "signature serving_default, input x", "those behind it are judged"
 
 
 @pytest.mark.parametrize(
     "signatures, what",
     [
-        (model({"x": []}), "is a scalar; batching needs a first dimension to join requests along"),
-        (model({"x": [None]}, {"y": []}), "is a scalar; batching needs a first dimension to cut answers apart along"),
+        (model({"x": []}), "it is a scalar; batching needs a first dimension to join requests"),
+        (model({"x": [None]}, {"y": []}), "it is a scalar; batching needs a first dimension to split answers"),
     ],
 )
 def test_what_a_scalar_lacks_is_said(signatures, what):
-    (fault,), _doubts = judge(signatures)
+    (fault,), _warnings = judge(signatures)
     assert fault.what == what
 
 

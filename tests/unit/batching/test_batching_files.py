@@ -37,8 +37,8 @@ def lines(file):
 
 
 def test_one_file_holds_what_is_given():
-    file, doubts = for_server(request(given={"max_batch_size": 8, "num_batch_threads": None}))
-    assert (lines(file), file.model, file.reasons, doubts) == (
+    file, warnings = for_server(request(given={"max_batch_size": 8, "num_batch_threads": None}))
+    assert (lines(file), file.model, file.reasons, warnings) == (
         ["max_batch_size { value: 8 }"],
         None,
         {"max_batch_size": "given"},
@@ -53,9 +53,9 @@ def test_one_file_holds_what_is_given():
 
 
 def test_one_file_is_completed_where_the_host_is_known():
-    file, doubts = for_server(request(model(), given={"num_batch_threads": 7}, capabilities=HOST))
+    file, warnings = for_server(request(model(), given={"num_batch_threads": 7}, capabilities=HOST))
     assert (
-        doubts == []
+        warnings == []
         and file.reasons["num_batch_threads"] == "given"
         and file.reasons["max_batch_size"].startswith("the most rows")
     )
@@ -93,12 +93,13 @@ def test_one_file_cannot_batch_models_unlike(others):
     with pytest.raises(FleetError) as fault:
         for_server(request(model("a", {"max_batch_size": 8}), *others))
     assert (
-        str(fault.value) == "models: b: one file for all models cannot batch this one otherwise. Set per_model to true."
+        str(fault.value)
+        == "models: b: this model has different batching, but one file applies to all models. Set per_model to true."
     )
 
 
 def test_one_file_cannot_leave_the_first_model_out():
-    with pytest.raises(FleetError, match="models: a: one file"):
+    with pytest.raises(FleetError, match="models: a: this model has different batching"):
         for_server(request(model("a", None), model("b")))
 
 
@@ -110,7 +111,7 @@ def test_no_file_is_needed_where_no_model_is_batched(batching):
 
 
 def test_files_of_models_hold_no_threads_and_the_servers_holds_nothing_else():
-    server, files, doubts = per_model(
+    server, files, warnings = per_model(
         request(
             model("a"),
             model("b", {"max_batch_size": 8}),
@@ -119,7 +120,7 @@ def test_files_of_models_hold_no_threads_and_the_servers_holds_nothing_else():
         ),
         True,
     )
-    assert (lines(server), server.model, doubts) == (
+    assert (lines(server), server.model, warnings) == (
         ["num_batch_threads { value: 3 }", 'thread_pool_name { value: "pool" }'],
         None,
         [],
@@ -132,7 +133,7 @@ def test_files_of_models_hold_no_threads_and_the_servers_holds_nothing_else():
 
 
 def test_start_values_go_to_the_file_that_they_belong_to():
-    server, (file,), _doubts = per_model(request(model("a"), capabilities=HOST), True)
+    server, (file,), _warnings = per_model(request(model("a"), capabilities=HOST), True)
     assert list(server.reasons) == ["num_batch_threads"] and lines(server) == ["num_batch_threads { value: 2 }"]
     assert set(file.reasons) == {
         "max_batch_size",
@@ -145,7 +146,7 @@ def test_start_values_go_to_the_file_that_they_belong_to():
 
 
 def test_threads_of_a_model_become_the_servers():
-    server, files, _doubts = per_model(
+    server, files, _warnings = per_model(
         request(model("a", {"num_batch_threads": 5, "max_batch_size": 8}), model("b", {"num_batch_threads": 5})), True
     )
     assert lines(server) == ["num_batch_threads { value: 5 }"] and [lines(file) for file in files] == [
@@ -160,7 +161,7 @@ def test_threads_of_a_model_become_the_servers():
         (
             [model("a", {"num_batch_threads": 5}), model("b", {"num_batch_threads": 6})],
             {},
-            "models: b: num_batch_threads: 6 here and 5 elsewhere, yet the threads belong to the whole server. Set it once, outside models.",
+            "models: b: num_batch_threads: 6 here and 5 elsewhere, but the threads belong to the whole server. Set it once, outside models.",
         ),
         (
             [model("a", {"num_batch_threads": 5})],
@@ -170,7 +171,7 @@ def test_threads_of_a_model_become_the_servers():
         (
             [model("a", {"allowed_batch_sizes": [8], "max_batch_size": 9})],
             {},
-            "models: a: allowed_batch_sizes: its last entry 8 is not max_batch_size (9)",
+            "models: a: allowed_batch_sizes: the last entry 8 is not max_batch_size (9)",
         ),
     ],
 )
@@ -188,7 +189,7 @@ def test_threads_need_the_servers_own_file():
         with pytest.raises(FleetError) as fault:
             per_model(request(*models, given=given), False)
         assert str(fault.value) == (
-            f"{option}: the threads belong to the whole server, and a model's file cannot set them. "
+            f"{option}: the threads belong to the whole server, so a model's file cannot set them. "
             "Set path as well, for the server's own file."
         )
 
@@ -197,13 +198,13 @@ def test_threads_need_the_servers_own_file():
 @pytest.mark.parametrize(
     ("models", "words"),
     [
-        ([model(), model("")], "models[1].name: '' is no name of a model."),
-        ([model(), model(None)], "models[1].name: None is no name of a model."),
-        ([model(), model()], "models: m: listed more than once."),
+        ([model(), model("")], "models[1].name: '' is not a valid name for a model."),
+        ([model(), model(None)], "models[1].name: None is not a valid name for a model."),
+        ([model(), model()], "models: m: it is listed more than once."),
         ([model("a", "on")], "models: a: batching: 'on' is not known"),
         ([model("a", {"max_batch_size": 0})], "models: a: max_batch_size: 0 is out of range"),
-        ([model("a", of={"s": {}})], "models: a: signatures: they are not built like a model's signatures"),
-        ([model("a", of=signatures())], "models: a: signature serving_default, input x: is a scalar"),
+        ([model("a", of={"s": {}})], "models: a: signatures: it does not have the structure of a model's signatures"),
+        ([model("a", of=signatures())], "models: a: signature serving_default, input x: it is a scalar"),
     ],
 )
 def test_models_that_cannot_be_batched(files, models, words):
@@ -217,9 +218,9 @@ def test_models_that_cannot_be_batched(files, models, words):
 )
 def test_what_may_go_wrong_is_said_of_its_model(files):
     padded = {"pad_variable_length_inputs": True}
-    doubts = files(request(model("a", padded, of=None), model("b", padded, of=signatures(None, None))))
-    assert doubts == [
-        "model a: its signatures are not known, so nobody checked that it can be batched",
+    warnings = files(request(model("a", padded, of=None), model("b", padded, of=signatures(None, None))))
+    assert warnings == [
+        "model a: its signatures are unknown, so it was not checked whether it can be batched",
         "model b, signature serving_default, input x: shorter examples are padded with copies of the tensor's first element; "
         "the model must ignore padding",
     ]

@@ -114,7 +114,7 @@ REFUSED = [
     ({"pad_variable_length_inputs": "maybe"}, "", "pad_variable_length_inputs", ["'maybe'", "true", "false"]),
     ({"enable_large_batch_splitting": 1}, "", "enable_large_batch_splitting", ["1", "true", "false"]),
     ({"thread_pool_name": "n" * 65}, "", "thread_pool_name", ["1 to 64"]),
-    ({"thread_pool_name": 1}, "", "thread_pool_name", ["1 is no name"]),
+    ({"thread_pool_name": 1}, "", "thread_pool_name", ["1 is not a valid name"]),
     ({"thread_pool_name": ""}, "", "thread_pool_name", ["''", "allowed"]),
     ({"thread_pool_name": 'a" }'}, "", "thread_pool_name", ['a" }', "allowed"]),
     ({"max_bach_size": 8}, "has no field named", "parameter", ["max_bach_size", "did you mean max_batch_size?"]),

@@ -135,8 +135,8 @@ def test_what_is_not_known_leaves_a_queue_of_a_hundred():
         )
     ]
     assert [queue for queue, _reason in reasons] == [100, 100, 300]
-    assert ["the memory is not known" in reason for _queue, reason in reasons] == [True, False, False]
-    assert ["the size of a row is not known" in reason for _queue, reason in reasons] == [False, True, True]
+    assert ["the memory is unknown" in reason for _queue, reason in reasons] == [True, False, False]
+    assert ["the size of a row is unknown" in reason for _queue, reason in reasons] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -190,21 +190,22 @@ def test_the_bytes_of_a_type(dtype, size):
 def test_every_value_says_why():
     reasons = {name: reason for name, (_value, reason) in start_values(CPU, "online").items()}
     assert reasons == {
-        "max_batch_size": "the most rows of one request; no less than the server's own limit (1000)",
-        "enable_large_batch_splitting": "large requests are cut, so that the limit for requests is not the size of a batch",
-        "max_execution_batch_size": "rows executed at once on a CPU, goal online: enough to gain, few enough to bound time and memory",
-        "batch_timeout_micros": "on a CPU waiting seldom pays: batches form from what queues while others run, and a lone client waits for nobody",
-        "num_batch_threads": "one batch at a time for each CPU that is usable here (4.5), over all models; the server itself would not see a CPU quota",
-        "max_enqueued_batches": "about one for each batch thread and enough for the largest request: more would only wait; beyond it clients hear UNAVAILABLE "
+        "max_batch_size": "the most rows of one request; at least the server's default (1000)",
+        "enable_large_batch_splitting": "large requests are split, so the limit for requests can exceed the size of a batch",
+        "max_execution_batch_size": "rows executed at once on a CPU, goal online: enough for a gain, few enough to limit time and memory",
+        "batch_timeout_micros": "on a CPU, waiting seldom helps: batches form from requests that queue while others run, and a single client does not wait",
+        "num_batch_threads": "one batch at a time for each usable CPU (4.5), over all models; the server itself would ignore a CPU quota",
+        "max_enqueued_batches": "about one for each batch thread and enough for the largest request: more would only wait; beyond it, clients get UNAVAILABLE "
         "at once",
     }
     reasons = {
         name: reason
         for name, (_value, reason) in start_values(GPU, "bulk", {"allowed_batch_sizes": [8]}, IMAGE).items()
     }
-    assert reasons["max_batch_size"] == "the server wants it equal to the last of allowed_batch_sizes"
+    assert reasons["max_batch_size"] == "the server requires it to equal the last of allowed_batch_sizes"
     assert (
-        reasons["batch_timeout_micros"] == "a batch waits 5 ms for more rows; a lone client pays that on every request"
+        reasons["batch_timeout_micros"]
+        == "a batch waits 5 ms for more rows; a single client waits that long on every request"
     )
     assert reasons["max_enqueued_batches"] == (
         "generous, for clients that keep many requests in flight; full queues of 602112 bytes a row stay below one "
@@ -224,7 +225,7 @@ def test_every_value_says_why():
             {},
             "capabilities: cpu.usable, gpus and memory.usable_mib are needed. Pass what tfserving.fleet.capability_facts returned.",
         ),
-        (dict(CPU, cpu=3), "online", {}, "capabilities.cpu: 3 is nothing that"),
+        (dict(CPU, cpu=3), "online", {}, "capabilities.cpu: 3 is not what"),
     ],
 )
 def test_what_cannot_be_started_from(capabilities, goal, given, words):

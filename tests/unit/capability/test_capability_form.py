@@ -112,7 +112,7 @@ def test_policies_know_the_fields_of_the_architecture_page():
 
 @pytest.mark.parametrize(("place", "value"), WRONG)
 def test_a_value_of_another_type_is_refused_by_its_place(place, value):
-    with pytest.raises(FleetError, match="is nothing that tfserving.fleet.capability_facts returns here") as fault:
+    with pytest.raises(FleetError, match="is not what tfserving.fleet.capability_facts returns here") as fault:
         validation.check(changed(place, value))
     assert (
         fault.value.where == f"ansible_facts.tfserving_capabilities.{place}"
@@ -142,6 +142,6 @@ def test_what_no_detection_returns_is_refused(place, value):
 
 
 def test_the_user_knows_them_by_the_name_that_is_given():
-    with pytest.raises(FleetError, match=r"^capabilities: 3 is nothing"):
+    with pytest.raises(FleetError, match=r"^capabilities: 3 is not what"):
         validation.check(3, "capabilities")
     assert validation.check({"cpu": {"usable": 1}, "memory": {"usable_mib": 0.5}, "more": object})

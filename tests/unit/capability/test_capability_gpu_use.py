@@ -33,7 +33,7 @@ def test_the_log_of_a_server_on_its_gpu(log, memory):
     [
         (
             "E cuda_driver.cc:271] failed call to cuInit: CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected",
-            "holds no GPU",
+            "has no GPU",
             "DeviceRequests",
         ),
         ("E cuda_driver.cc:265] failed call to cuInit: UNKNOWN ERROR (303)", "CUDA does not start", "nvidia-smi"),
@@ -57,12 +57,12 @@ def test_the_log_of_a_server_on_its_gpu(log, memory):
                     "detail: full",
                     ("INVALID_DEVICE", "ECC_UNCORRECTABLE", "DEVICE_UNAVAILABLE", "UNKNOWN"),
                 ),
-                ("memory is taken", "a fraction", ("OUT_OF_MEMORY",)),
-                ("holds no GPU", "DeviceRequests", ("NO_DEVICE",)),
+                ("memory is in use", "a fraction", ("OUT_OF_MEMORY",)),
+                ("has no GPU", "DeviceRequests", ("NO_DEVICE",)),
             )
             for name in (f"CUDA_ERROR_{ending}" for ending in names)
         ),
-        ("E cuda_driver.cc:1] no CUDA-capable device is detected", "holds no GPU", "DeviceRequests"),
+        ("E cuda_driver.cc:1] no CUDA-capable device is detected", "has no GPU", "DeviceRequests"),
         ("I cudart_stub.cc:28] Could not find cuda drivers on your machine", "not in the container", "nvidia-ctk"),
         (
             "I gpu_device.cc:1700] Ignoring visible gpu device (device: 0, name: Tesla K80, pci bus id: 0000:00:04.0, "
@@ -94,18 +94,14 @@ def test_all_gpus_that_the_log_names_are_listed():
     found = judge(SINCE_2_6 + second, [*T4, {"pci_bus_id": "0000:00:0a.0"}])
     assert found["reason"] == "its log names Tesla T4, NVIDIA A10" and found["remedy"] is None
     missing = judge(SINCE_2_6, [*T4, {"pci_bus_id": "b"}, {"pci_bus_id": "c"}])
-    assert "does not see b, c" in missing["reason"] and missing["remedy"] == "look at the server's log"
+    assert "but not b, c" in missing["reason"] and missing["remedy"] == "check the server's log"
 
 
 def test_a_gpu_that_the_server_does_not_see_is_named():
     found = judge(SINCE_2_6, [*T4, {"pci_bus_id": "0000:00:05.0"}])
-    assert found["used"] is True and "does not see 0000:00:05.0" in found["reason"]
+    assert found["used"] is True and "but not 0000:00:05.0" in found["reason"]
 
 
 def test_a_server_on_another_gpu_than_its_own_is_named():
     found = judge(SINCE_2_6, [{"pci_bus_id": "0000:00:05.0"}])
-    assert (
-        found["used"] is True
-        and found["remedy"]
-        and "computes on 0000:00:04.0, and does not see 0000:00:05.0" in found["reason"]
-    )
+    assert found["used"] is True and found["remedy"] and "uses 0000:00:04.0, but not 0000:00:05.0" in found["reason"]

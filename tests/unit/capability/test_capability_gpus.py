@@ -498,7 +498,7 @@ def test_health_names_what_is_wrong(lay):
     )
     assert one["health"]["reasons"] == [
         "throttled: hw_slowdown, hw_thermal_slowdown",
-        "a page or row waits for a reset to be retired",
+        "a memory page or row is retired at the next reset",
     ]
     (Path(files.root) / "dev/kmsg").write_text(
         "4,812,9333,-;NVRM: Xid (PCI:0000:00:04): 79, pid=1234, GPU has fallen off the bus.\n"

@@ -336,12 +336,12 @@ def test_the_architecture_that_a_text_shows(text, architecture):
 def test_cores_of_several_kinds_are_warned_of():
     for key, value in (("vendor_id", "AuthenticAMD"), ("cpu family", "7"), ("model", "1")):
         assert cpuinfo.read(x86() + x86(processor="1", **{key: value}))["warnings"] == [
-            "the cores are of several kinds; the CPU is described by the first"
+            "the cores are of different kinds; the first one describes the CPU"
         ]
     assert cpuinfo.read(x86() + x86(processor="1", stepping="9"))["warnings"] == []
     big = "processor: 0\nFeatures: fp asimd\nCPU implementer: 0x41\nCPU part: 0xd0c\n\n"
-    assert "several kinds" in cpuinfo.read(big + big.replace("0xd0c", "0xd40"))["warnings"][0]
-    assert "several kinds" in cpuinfo.read(big + big.replace("0x41", "0x46"))["warnings"][0]
+    assert "different kinds" in cpuinfo.read(big + big.replace("0xd0c", "0xd40"))["warnings"][0]
+    assert "different kinds" in cpuinfo.read(big + big.replace("0x41", "0x46"))["warnings"][0]
 
 
 def test_cores_that_differ_or_are_cut_are_warned_of():
@@ -364,17 +364,17 @@ def test_cores_that_differ_or_are_cut_are_warned_of():
     none = cpuinfo.read(x86(flags=None), "x86_64")
     assert none["warnings"] == [
         "the text may be cut short: 0 of 1 cores show all their flags",
-        "cpuinfo shows no flags; the machine is taken for the least of x86_64",
+        "cpuinfo shows no flags; the machine is treated as the lowest level of x86_64",
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("", "empty or not to be understood"), ("processor: 0\nisa: rv64\n", "of riscv64")]
+    ("text", "words"), [("", "empty or not readable"), ("processor: 0\nisa: rv64\n", "of riscv64")]
 )
 def test_a_text_of_another_machine_is_not_believed(text, words):
     found = cpuinfo.read(text, "x86_64")
     assert found["warnings"] == [
-        f"the machine is x86_64, but its cpuinfo is {words}; it is taken for the least of x86_64"
+        f"the machine is x86_64, but its cpuinfo is {words}; it is treated as the lowest level of x86_64"
     ]
     assert not found["hypervisor"] and cpuinfo.read(x86(flags="lm hypervisor"))["hypervisor"]
 

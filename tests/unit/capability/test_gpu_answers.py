@@ -21,7 +21,7 @@ NVML_CODES = {
     10: "timed out",
     11: "interrupt",
     12: "libnvidia-ml.so.1",
-    13: "does not know the question",
+    13: "does not support the query",
     14: "infoROM",
     15: "fallen off the bus",
     16: "reset",
@@ -41,7 +41,7 @@ NVML_CODES = {
     30: "reset",
     "crash": "library crashed",
     "hang": "in time",
-    "odd": "no sense",
+    "odd": "not valid",
 }
 # What a person can do about it.
 REMEDIES = {
@@ -357,18 +357,18 @@ def test_why_the_driver_told_nothing(answers, smi, reason):
         ({"memory": (3,)}, None),
         ({"handle": (15,)}, gpus.explained(15)),
         ({"handle": (999,)}, "an unknown error of the driver (code 999)"),
-        ({"name": (3,)}, "the driver did not tell product (not supported)"),
+        ({"name": (3,)}, "the driver did not report product (not supported)"),
         (
             {"uuid": (4,), "compute": (4,)},
-            "the driver did not tell UUID, compute capability (no permission): let the account use /dev/nvidia*, or become root",
+            "the driver did not report UUID, compute capability (no permission): let the account use /dev/nvidia*, or become root",
         ),
-        ({"memory": (20,)}, "the driver did not tell memory (not enough memory)"),
+        ({"memory": (20,)}, "the driver did not report memory (not enough memory)"),
         ({"mig": 1, "mig_count": 7, "mig.7.handle": (6,)}, None),
-        ({"mig": 1, "mig.7.handle": (21,)}, "the driver did not tell all MIG slices (no data)"),
+        ({"mig": 1, "mig.7.handle": (21,)}, "the driver did not report all MIG slices (no data)"),
         ({"mig": 0, "mig.7.handle": (21,)}, None),
-        ({"mig": 1, "mig_count": (21,)}, "the driver did not tell all MIG slices (no data)"),
+        ({"mig": 1, "mig_count": (21,)}, "the driver did not report all MIG slices (no data)"),
         ({"mig": 1, "mig_listed": 1, "mig.1.handle": (21,)}, None),
-        ({"mig": 1, "mig_listed": 2, "mig.1.handle": (21,)}, "the driver did not tell all MIG slices (no data)"),
+        ({"mig": 1, "mig_listed": 2, "mig.1.handle": (21,)}, "the driver did not report all MIG slices (no data)"),
     ],
 )
 def test_what_is_wrong_with_a_gpu(changes, problem):
@@ -574,13 +574,13 @@ def test_faults_are_told_but_not_what_a_gpu_lacks():
             ["Xid 31 in the kernel's log"],
         ),
         ("", {"throttling": 12}, "warning", ["throttled: sw_power_cap, hw_slowdown"]),
-        ("", {"retired_pending": 1}, "warning", ["a page or row waits for a reset to be retired"]),
-        ("", {"remapped": [0, 0, 1, 0]}, "warning", ["a page or row waits for a reset to be retired"]),
+        ("", {"retired_pending": 1}, "warning", ["a memory page or row is retired at the next reset"]),
+        ("", {"remapped": [0, 0, 1, 0]}, "warning", ["a memory page or row is retired at the next reset"]),
         (
             "",
             {"name": (4,)},
             "warning",
-            ["the driver did not tell product (no permission): let the account use /dev/nvidia*, or become root"],
+            ["the driver did not report product (no permission): let the account use /dev/nvidia*, or become root"],
         ),
         ("NVRM: Xid (PCI:0000:3b:00): 79,", {"name": (4,)}, "failed", ["it has fallen off the bus (Xid 79)"]),
         (None, {"throttling": 0}, "ok", []),
@@ -598,10 +598,10 @@ def test_health(log, answers, state, reasons):
     [
         (
             "CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected",
-            "the server's container holds no GPU",
+            "the server's container has no GPU",
             "DeviceRequests",
         ),
-        ("no CUDA-capable device is detected", "the server's container holds no GPU", "DeviceRequests"),
+        ("no CUDA-capable device is detected", "the server's container has no GPU", "DeviceRequests"),
         (
             "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH: system has unsupported display driver / cuda driver combination",
             "do not fit the driver",
@@ -614,9 +614,9 @@ def test_health(log, answers, state, reasons):
         ),
         ("CUDA_ERROR_INVALID_DEVICE: invalid device ordinal", "CUDA refuses the GPU", "detail: full"),
         ("CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error encountered", "CUDA refuses the GPU", "health"),
-        ("CUDA_ERROR_DEVICE_UNAVAILABLE", "CUDA refuses the GPU", "kernel's log"),
+        ("CUDA_ERROR_DEVICE_UNAVAILABLE", "CUDA refuses the GPU", "kernel log"),
         ("CUDA_ERROR_UNKNOWN: unknown error", "CUDA refuses the GPU", "health"),
-        ("CUDA_ERROR_OUT_OF_MEMORY: out of memory", "the GPU's memory is taken", "fraction"),
+        ("CUDA_ERROR_OUT_OF_MEMORY: out of memory", "the GPU's memory is in use", "fraction"),
         (
             "Could not find cuda drivers on your machine, GPU will not be used.",
             "not in the container",
@@ -642,7 +642,7 @@ def test_where_the_log_is_silent_the_reason_names_what_was_seen():
         "remedy": None,
     }
     assert gpu_use.judge("", [], processes=[], pids=[7])["remedy"].startswith(
-        "look whether the image is the one for GPUs"
+        "check that the image is the one for GPUs"
     )
     assert gpu_use.judge("", [], processes=[1], pids=[]) == {
         "used": None,

@@ -108,4 +108,4 @@ def test_an_answer_without_any_row_is_no_gpu(read):
 
 def test_an_answer_that_is_not_understood_is_quoted(read):
     groups, _container, _details, (problem,) = read("<?xml version='1.0'?><nvidia_smi_log/>\n")
-    assert groups == [] and "holds no row of a GPU: <?xml version" in problem
+    assert groups == [] and "contains no row for a GPU: <?xml version" in problem

@@ -307,8 +307,8 @@ def test_the_versions_that_are_wanted(policy, wanted):
 @pytest.mark.parametrize(
     ("policy", "labelled", "present", "words"),
     [
-        (None, {}, [], "the server would wait for ever"),
-        ({"specific": [3]}, {}, [1, 2], "version 3 is not there; there: 1, 2"),
+        (None, {}, [], "the server would wait forever"),
+        ({"specific": [3]}, {}, [1, 2], "version 3 is missing; present: 1, 2"),
         (None, {"canary": 1}, [1, 2], "a label names a version that is not served (canary: 1; served: 2)"),
     ],
 )

@@ -46,7 +46,7 @@ NO_VERSION = (
             False,
             "",
             "runc: runc create failed: error setting rlimit type 7: operation not permitted: OCI permission denied",
-            "the engine may not start it so",
+            "the engine is not allowed to start it this way",
             "rlimit",
         ),
         (
@@ -86,7 +86,7 @@ NO_VERSION = (
             "a port is taken",
             "8500",
         ),
-        (None, False, NO_VERSION, "", "the model's folder holds no version", "No versions of servable"),
+        (None, False, NO_VERSION, "", "the model's folder contains no version", "No versions of servable"),
         (None, False, "loading", "", "it is still not ready", "loading"),
         (3, False, "one\ntwo", "", "exit status 3", "one | two"),
     ],
@@ -308,7 +308,7 @@ LOADING = "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become 
             127,
             "x: error while loading shared libraries: libgomp.so.1: cannot open shared object file: No such file or directory",
             "shared library",
-            "whole image",
+            "complete image",
         ),
         (1, "mkdir: cannot create directory '/x': No space left on device", "no space", "Free space"),
         (
@@ -325,7 +325,7 @@ LOADING = "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become 
         ),
         (255, "exec /usr/bin/tf_serving_entrypoint.sh: exec format error", "another architecture", "architecture"),
         (128, 'could not select device driver "nvidia" with capabilities: [[gpu]]', "GPU", "toolkit"),
-        (127, "nothing that is known", "command is not there", "TensorFlow Serving"),
+        (127, "nothing that is known", "command does not exist", "TensorFlow Serving"),
     ],
 )
 def test_why_a_server_ended_is_said_with_what_to_do(exit_code, log, cause, remedy):

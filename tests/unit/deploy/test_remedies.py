@@ -92,7 +92,7 @@ def test_a_base_path_without_versions_names_the_one_that_was_meant(there, path, 
 
 
 def test_no_name_of_a_server_says_which_variable_to_set():
-    with pytest.raises(FleetError, match="no server is named") as caught:
+    with pytest.raises(FleetError, match="the name of the server is missing") as caught:
         server_options.check_name("")
     assert "tfs_server_name" in caught.value.remedy
 

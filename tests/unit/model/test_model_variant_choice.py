@@ -94,11 +94,11 @@ def test_a_converter_that_is_none_is_one_clear_line():
     [
         (
             ["../../up"],
-            "tfserving_models[0].name: '../../up' is no name for a model; allowed: text without '/', ':' and blanks.",
+            "tfserving_models[0].name: '../../up' is not a valid name for a model; allowed: text without '/', ':' and spaces.",
         ),
-        ([".."], "tfserving_models[0].name: '..' is no name"),
-        ([""], "tfserving_models[0].name: '' is no name"),
-        ([None], "tfserving_models[0].name: None is no name"),
+        ([".."], "tfserving_models[0].name: '..' is not a valid name"),
+        ([""], "tfserving_models[0].name: '' is not a valid name"),
+        ([None], "tfserving_models[0].name: None is not a valid name"),
         (["a", "b", "a"], "tfserving_models: two models are named 'a'. Give each model its own name."),
     ],
 )

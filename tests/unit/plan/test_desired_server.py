@@ -224,7 +224,7 @@ def test_flags_of_the_role_that_deploy_refuses_are_refused_by_the_plan():
 
 def test_tls_of_the_role_is_explained():
     found = made({"models": [HALF]}, {"ssl_config_file": "/etc/tls.pbtxt"})
-    assert any("gRPC only" in text for text in found["plan"]["warnings"])
+    assert any("only gRPC" in text for text in found["plan"]["warnings"])
 
 
 def record(model="half", change=None, image="tensorflow/serving:2.20.0", release="2.20.0"):
@@ -289,7 +289,7 @@ def test_tunings_that_want_different_flags_of_one_server_are_a_conflict_that_is_
     records = [record(), record("plain", {"flags": {"tensorflow_intra_op_parallelism": 2}})]
     (refusal,) = made(TWO, records=records)["server"]["refusals"]
     assert (
-        "tensorflow_intra_op_parallelism (half: 1, plain: 2)" in refusal
+        "tensorflow_intra_op_parallelism in flags to different values (half: 1, plain: 2)" in refusal
         and "tfserving_flags" in refusal
         and "tfs_server_model_name" in refusal
     )
@@ -331,7 +331,7 @@ def test_a_variable_of_the_role_of_which_nothing_can_be_made_is_one_line(name, v
 
 @pytest.mark.parametrize("tunings", [{}, "x", [1], [{}, None]])
 def test_tunings_of_which_nothing_can_be_made(tunings):
-    with pytest.raises(FleetError, match="^tfs_server_tunings: .* is not a list of what the module tuning returns"):
+    with pytest.raises(FleetError, match="^tfs_server_tunings: .* is not a list of results of the module tuning"):
         made({"models": [HALF]}, tunings=tunings)
 
 
@@ -495,7 +495,7 @@ def test_a_server_that_goes_back_has_the_name_of_its_start_line():
 )
 def test_the_plan_warns_of_a_tag_that_can_move(asked, role, warns):
     found = made({"models": [HALF], "backend": "docker", **asked}, role)
-    assert any("can move" in text for text in found["plan"]["warnings"]) == warns
+    assert any("can change" in text for text in found["plan"]["warnings"]) == warns
 
 
 BOTH_FLAGS = {"enable_batching": True, "enable_per_model_batching_parameters": True}

@@ -188,7 +188,7 @@ def test_an_option_without_effect_says_why(line, word):
 )
 def test_an_option_that_a_variable_stands_for_names_it(line, variable):
     reason, remedy = refused(line)
-    assert "docker run is not taken over" in reason
+    assert "docker run is not converted" in reason
     assert remedy == f"Leave it out of tfserving_options, and set {variable}"
 
 
@@ -258,12 +258,12 @@ def test_a_size_that_is_none_or_too_small_is_refused(size):
 @pytest.mark.parametrize(
     ("line", "choice", "word", "serve"),
     [
-        ("--restart=always", "unless-stopped", "stopped by hand", "unless-stopped"),
-        ("--restart=unless-stopped", "unless-stopped", "starts the server again", "unless-stopped"),
-        ("--restart=no", "no", "starts the server again", "no"),
-        ("--restart=on-failure", "on-failure", "starts the server again", "on-failure"),
-        ("--restart=on-failure:3", "on-failure", "starts the server again", "on-failure"),
-        ("restart: 'false'", "no", "starts the server again", "no"),
+        ("--restart=always", "unless-stopped", "that you stopped", "unless-stopped"),
+        ("--restart=unless-stopped", "unless-stopped", "restarts the server", "unless-stopped"),
+        ("--restart=no", "no", "restarts the server", "no"),
+        ("--restart=on-failure", "on-failure", "restarts the server", "on-failure"),
+        ("--restart=on-failure:3", "on-failure", "restarts the server", "on-failure"),
+        ("restart: 'false'", "no", "restarts the server", "no"),
     ],
 )
 def test_a_restart_policy(line, choice, word, serve):
@@ -281,9 +281,9 @@ def test_a_restart_policy(line, choice, word, serve):
         (f"--name={'n' * 64}", f"tfs_server_name: {'n' * 64}", "name", {"name": "n" * 64}),
         ("--network=a_b.c-d", "tfs_server_network: a_b.c-d", "joins", {"network": "a_b.c-d"}),
         ("--net=models", "tfs_server_network: models", "joins", {"network": "models"}),
-        ("--log-opt max-size=10m", "tfs_server_log_max_mib: 10", "largest", {"log_max_mib": 10}),
-        ("--log-opt max-size=1m", "tfs_server_log_max_mib: 1", "largest", {"log_max_mib": 1}),
-        ("--log-opt max-file=1", "tfs_server_log_files: 1", "how many", {"log_files": 1}),
+        ("--log-opt max-size=10m", "tfs_server_log_max_mib: 10", "maximum size", {"log_max_mib": 10}),
+        ("--log-opt max-size=1m", "tfs_server_log_max_mib: 1", "maximum size", {"log_max_mib": 1}),
+        ("--log-opt max-file=1", "tfs_server_log_files: 1", "number of log files", {"log_files": 1}),
         ("--log-driver=json-file", "nothing", "logs", {}),
         ("--security-opt=no-new-privileges", "nothing", "always", {}),
         ("--security-opt=no-new-privileges:true", "nothing", "always", {}),
@@ -375,12 +375,12 @@ def test_a_directory_that_is_mounted_is_no_model_of_the_request(lines, remedy):
         ("--security-opt=seccomp=unconfined", "'seccomp=unconfined'", "Leave it out"),
         ("--runtime=kata", "'kata'", "Leave it out"),
         ("--device=/dev/fuse", "'/dev/fuse'", "Leave it out"),
-        ("--privileged", "power over its host", "tfserving_gpu"),
+        ("--privileged", "privileges on its host", "tfserving_gpu"),
         ("--ulimit=nofile=1024", "nofile=1024", "default-ulimits"),
         ("--publish=80:8500/udp", "'80:8500/udp'", "tfs_server_grpc_port and tfs_server_rest_port"),
         (
             "--publish=80:81",
-            "8500 and 8501 in its container, and not on 81",
+            "8500 and 8501 in its container, not on 81",
             "tfs_server_grpc_port and tfs_server_rest_port",
         ),
         ("--publish=65536:8500", "65536", "Leave it out"),
@@ -413,9 +413,9 @@ def test_an_option_that_hands_in_gpus_requires_them(line):
         ("tensorflow/serving:2.19.1", "tfserving_version: 2.19.1", "2.19.1", False),
         ("docker.io/tensorflow/serving:2.19.1", "tfserving_version: 2.19.1", "2.19.1", False),
         ("tensorflow/serving:2.19.1-gpu", "tfserving_version: 2.19.1 with tfserving_gpu: require", "2.19.1", True),
-        ("tensorflow/serving", "the newest release that the release table knows", None, False),
-        ("tensorflow/serving:latest", "the newest release that the release table knows", None, False),
-        ("tensorflow/serving:latest-gpu", "the newest release that the release table knows", None, True),
+        ("tensorflow/serving", "the newest release in the release table", None, False),
+        ("tensorflow/serving:latest", "the newest release in the release table", None, False),
+        ("tensorflow/serving:latest-gpu", "the newest release in the release table", None, True),
     ],
 )
 def test_an_official_image_names_a_release(name, choice, release, gpu):
@@ -437,7 +437,7 @@ def test_an_image_of_the_user_is_taken_and_a_tag_that_is_no_release_refused():
 def test_the_ports_of_the_flags_are_those_inside_of_the_container():
     made = planned("-p 80:9000 -p 81:9001 -p 82:8500 --port=9000 --rest_api_port=9001")
     assert made["server"]["serve"] == {"grpc_port": 80, "rest_port": 81}
-    assert "9000 and 9001 in its container, and not on 8500" in made["refusals"][0]["reason"]
+    assert "9000 and 9001 in its container, not on 8500" in made["refusals"][0]["reason"]
 
 
 @pytest.mark.parametrize("program", ["env", "sh", "docker", "tensorflow_model_server", "taskset", "sleep"])

@@ -32,12 +32,12 @@ def warned(made, *words):
 SURPRISES = {
     "enable_profiler": (True, False, "without authentication"),
     "max_num_load_retries": (1, 0, "closed ports"),
-    "ssl_config_file": ("/x", "", "gRPC only, REST stays plain"),
-    "mixed_precision": ("bfloat16", "", "check accuracy"),
-    "model_config_file_poll_wait_seconds": (1, 0, "reload by gRPC"),
+    "ssl_config_file": ("/x", "", "only gRPC, REST is not encrypted"),
+    "mixed_precision": ("bfloat16", "", "check the accuracy"),
+    "model_config_file_poll_wait_seconds": (1, 0, "reload over gRPC"),
     "monitoring_config_file": ("/x", "", "/monitoring/prometheus/metrics"),
     "grpc_channel_arguments": ("grpc.nonsense=1", "grpc.so_reuseport=1", "channel_arg_names.h"),
-    "thread_pool_factory_config_file": ("/x", "", "no factory"),
+    "thread_pool_factory_config_file": ("/x", "", "factory for it only in tests"),
     "allow_version_labels_for_unavailable_models": (True, False, "label"),
     "enable_serialization_as_tensor_content": (True, False, "float_val"),
 }
@@ -99,7 +99,7 @@ def test_a_release_that_cannot_fill_two_batches_says_so(cpus, size, warns):
     made = planned({"batching": {"max_batch_size": size}}, host(cpu=cpu), version="2.4.4")
     assert bool(warned(made, f"2.4.4 serves {4 * cpus} gRPC calls", "max_batch_size", "2.5.1")) is warns
     assert "grpc_max_threads" not in made["server"]["flags"] and "enable_profiler" not in made["server"]["flags"]
-    assert warned(made, "the profiler of 2.4.4", "before 2.5.1")
+    assert warned(made, "the profiler of 2.4.4", "before release 2.5.1")
     assert not warned(planned(capabilities=host(cpu=cpu), version="2.4.4"), "gRPC calls at once")
 
 
@@ -123,7 +123,7 @@ def test_a_quota_is_planned_for():
 def test_cpus_become_a_set(cpus, chosen, warns):
     made = planned(cpus=cpus)
     assert made["server"]["cpu_set"] == chosen and decision(made, "CPU set")[0] == chosen
-    assert bool(warned(made, f"tfserving_cpus asks for {cpus:g} CPUs", "4 usable")) is warns
+    assert bool(warned(made, f"tfserving_cpus is {cpus:g}", "4 usable")) is warns
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,23 @@ def test_a_flag_that_the_role_sets(flag, remedy, backend):
             {"enable_per_model_batching_parameters": True},
             "enable_per_model_batching_parameters",
             {"enable_per_model_batching_parameters": None},
-            "batches nothing",
+            "does not batch",
         ),
         ({"port": 0}, "port", {"port": 8500}, "without a gRPC port"),
-        ({"port": 7, "rest_api_port": 7}, "rest_api_port", {"rest_api_port": 8}, "7 is the gRPC port"),
-        ({"rest_api_port": 8500}, "rest_api_port", {"rest_api_port": 8501}, "8500 is the gRPC port"),
-        ({"port": 65535, "rest_api_port": 65535}, "rest_api_port", {"rest_api_port": 65534}, "65535 is the gRPC port"),
-        ({"port": 65534, "rest_api_port": 65534}, "rest_api_port", {"rest_api_port": 65535}, "65534 is the gRPC port"),
+        ({"port": 7, "rest_api_port": 7}, "rest_api_port", {"rest_api_port": 8}, "7 is also the gRPC port"),
+        ({"rest_api_port": 8500}, "rest_api_port", {"rest_api_port": 8501}, "8500 is also the gRPC port"),
+        (
+            {"port": 65535, "rest_api_port": 65535},
+            "rest_api_port",
+            {"rest_api_port": 65534},
+            "65535 is also the gRPC port",
+        ),
+        (
+            {"port": 65534, "rest_api_port": 65534},
+            "rest_api_port",
+            {"rest_api_port": 65535},
+            "65534 is also the gRPC port",
+        ),
         (
             {"monitoring_config_file": "/x", "rest_api_port": 0},
             "monitoring_config_file",
@@ -217,10 +227,7 @@ def test_flags_that_do_not_go_together(flags, subject, change, words):
 
 def test_a_file_of_batching_parameters_is_written_by_the_role():
     (refusal,) = planned({"batching": {"max_batch_size": 8}}, flags={"batching_parameters_file": "/x"})["refusals"]
-    assert (
-        "tfs_server writes this file itself" in refusal["reason"]
-        and "batching in tfserving_models" in refusal["remedy"]
-    )
+    assert "tfs_server writes this file" in refusal["reason"] and "batching in tfserving_models" in refusal["remedy"]
     assert refusal["change"] == {"flags": {"batching_parameters_file": None}}
 
 
@@ -262,15 +269,15 @@ def test_onednn_is_as_the_variable_says(text, on):
 @pytest.mark.parametrize(
     ("level", "words"),
     [
-        ("1", ["hides the line on the CPU"]),
-        ("2", ["hides the line on the CPU", "load errors too"]),
-        ("3", ["load errors too"]),
+        ("1", ["hides the line about the CPU"]),
+        ("2", ["hides the line about the CPU", "including load errors"]),
+        ("3", ["including load errors"]),
     ],
 )
 def test_a_log_level_hides_lines(level, words):
     made = planned(environment={"TF_CPP_MIN_LOG_LEVEL": level})
     assert warned(made, f"TF_CPP_MIN_LOG_LEVEL={level}", *words)
-    assert bool(warned(made, "load errors too")) is (level != "1")
+    assert bool(warned(made, "including load errors")) is (level != "1")
     assert not warned(planned(environment={"TF_CPP_MIN_LOG_LEVEL": "0"}), "TF_CPP_MIN_LOG_LEVEL")
     assert not warned(planned(environment={"TF_CPP_MIN_LOG_LEVEL": "x"}), "TF_CPP_MIN_LOG_LEVEL")
 
@@ -330,7 +337,7 @@ def test_a_key_of_a_model(key):
         ("build", "perhaps", "'perhaps' is not true or false"),
         ("build", 1, "1 is not true or false"),
         ("policies", 1, "1 is not a list"),
-        ("version", 2.2, 'Write it in quotes: "2.2", or "2.20" where you wrote that'),
+        ("version", 2.2, 'Write it in quotes: "2.2", or "2.20" if you wrote that'),
         ("version", 2, 'Write it in quotes: "2".'),
         ("backend", "podman", "auto, docker, embedded"),
         ("goal", "fast", "online, bulk"),
@@ -340,14 +347,14 @@ def test_a_key_of_a_model(key):
         ("objective_p99_ms", 3600000.1, "is out of range"),
         ("cpus", 0, "0 is out of range"),
         ("cpus", 1e9, "is out of range"),
-        ("models", [1], "tfserving_models[0]: 1 is not a model"),
-        ("models", [{"name": ""}], "is not a model: a mapping with a name"),
-        ("models", [{"name": 1}], "is not a model: a mapping with a name"),
+        ("models", [1], "tfserving_models[0]: 1 is not a mapping"),
+        ("models", [{"name": ""}], "is not a mapping with a name"),
+        ("models", [{"name": 1}], "is not a mapping with a name"),
         ("models", [{"name": "m"}, {"name": "m"}], "tfserving_models"),
         ("models", [{"name": "m", "optimize": "fast"}], "tfserving_models[0].optimize"),
         ("models", [{"name": "m", "batching": "fast"}], "tfserving_models[0].batching"),
         ("environment", {"a-b": "c"}, "tfserving_environment"),
-        ("models", [{"name": "m", 1: 2}], "1 is not a text, and so no name"),
+        ("models", [{"name": "m", 1: 2}], "1 is not a text, so it cannot be a name"),
         ("flags", {None: 2}, "tfserving_flags: None is not a text"),
         ("flags", {"a": [{"b": {True: 1}}]}, "tfserving_flags.a[0].b: True is not a text"),
     ],
@@ -388,7 +395,7 @@ def test_the_flag_enable_batching_stands_for_the_models_that_leave_it_open():
     ("cpu", "cpus", "cpu_set", "choice", "reason"),
     [
         ({}, None, None, "all", "4 usable"),
-        ({}, 2, "0-1", "0-1", "2 CPUs as a set: TensorFlow sees a CPU set, and does not see a CFS quota"),
+        ({}, 2, "0-1", "0-1", "2 CPUs as a set: TensorFlow respects a CPU set, but ignores a CFS quota"),
         ({"affinity": "1-2", "usable": 2.0}, None, "1-2", "1-2", "the CPUs that this host's processes may use"),
         ({"affinity": "1-2", "usable": 2.0}, 1, "1", "1", "1 CPUs as a set"),
         (
@@ -396,7 +403,7 @@ def test_the_flag_enable_batching_stands_for_the_models_that_leave_it_open():
             2,
             None,
             "all",
-            "planned for 2 CPUs; which ones this host's processes may use is not known",
+            "planned for 2 CPUs; it is unknown which CPUs this host's processes may use",
         ),
         ({"affinity": None, "usable": None}, None, None, "all", "4 usable"),
         ({"affinity": "0-2", "usable": None, "threads": None}, None, None, "all", "3 usable"),
@@ -422,16 +429,16 @@ GPU = {
     ("capabilities", "request_", "choice", "reason"),
     [
         # TensorFlow's release notes: oneDNN by default since 2.9, on CPUs with VNNI, BF16 or AMX; serving's issue 1958: none before 2.5.
-        (host(), {"version": "2.4.4"}, "not there", "the image of 2.4.4 is built without it"),
-        (host(), {}, "off", "on is a candidate for the tuning"),
-        (host(flags=("avx", "sse4_2", "avx512_vnni")), {}, "on", "off is a candidate for the tuning"),
+        (host(), {"version": "2.4.4"}, "not available", "the image of 2.4.4 is built without it"),
+        (host(), {}, "off", "on is a candidate for tuning"),
+        (host(flags=("avx", "sse4_2", "avx512_vnni")), {}, "on", "off is a candidate for tuning"),
         (host(flags=("avx", "sse4_2", "avx512_vnni")), {"version": "2.8.4"}, "off", "on is a candidate"),
-        (host(gpus=[GPU], container={"runtimes": ["nvidia"]}), {}, "as TensorFlow chooses", "the GPU does not compute"),
+        (host(gpus=[GPU], container={"runtimes": ["nvidia"]}), {}, "as TensorFlow chooses", "do not run on the GPU"),
         (
             dict(host("aarch64", ()), architecture="aarch64"),
             {"image": "a/b:1"},
             "as TensorFlow chooses",
-            "knows nothing of it on aarch64",
+            "does not cover oneDNN on aarch64",
         ),
     ],
 )

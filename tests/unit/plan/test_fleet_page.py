@@ -66,7 +66,7 @@ def test_the_page_of_a_fleet():
     assert (
         plan_text.text(plans, width=110)
         == """\
-PLAN for 5 hosts of 3 classes; something is refused on 1; 1 not known yet
+PLAN for 5 hosts of 3 classes; refusals on 1; 1 not detected yet
 
    HOSTS  CLASS                  SERVER          MODELS                         REFUSED
 1      1  x86-64-v2              -               -                              image, model
@@ -75,32 +75,32 @@ PLAN for 5 hosts of 3 classes; something is refused on 1; 1 not known yet
 4      1  no plan                -               -                              -
 
 1. x86-64-v2: old
-  REFUSED   image: it needs AVX. Build one.
-            model m: form: no. Yes.
-            image: x. y.
+  REFUSED     image: it needs AVX. Build one.
+              model m: form: no. Yes.
+              image: x. y.
 
 2. x86-64-v3-intel-4c-1n: web1, web2
-  server    docker, tensorflow/serving:2.20.0
-  models    digits: saved_model
-  flags     --enable_profiler=false --port=8500
-  variables A=b
-  why       backend: docker - it answers
-  to try    batching, threads
+  server      docker, tensorflow/serving:2.20.0
+  models      digits: saved_model
+  flags       --enable_profiler=false --port=8500
+  variables   A=b
+  why         backend: docker - it answers
+  candidates  batching, threads
 
 3. x86-64-v4-amd-8c-1n: big
-  server    docker, tensorflow/serving:2.20.0
-  models    digits: tflite_int8, batched (allowed_batch_sizes [4, 8], max_batch_size 8)
-  flags     --enable_profiler=false --port=8500
-  variables A=b
-  mind      a second word
-  to try    batching, threads
+  server      docker, tensorflow/serving:2.20.0
+  models      digits: tflite_int8, batched (allowed_batch_sizes [4, 8], max_batch_size 8)
+  flags       --enable_profiler=false --port=8500
+  variables   A=b
+  warnings    a second word
+  candidates  batching, threads
 
 4. no plan: lost
-  do        What they can do is not known: run tfserving.fleet.detect for them while they can be reached
+  to do       The capabilities are unknown: run tfserving.fleet.detect for them while they can be reached
 
-SAID ONCE for several of the groups above
-  why       release: 2.20.0 - as asked   [2-3]
-  mind      look at the log   [2-3]
+SHARED by several of the groups above
+  why         release: 2.20.0 - as asked   [2-3]
+  warnings    look at the log   [2-3]
 """
     )
 
@@ -109,16 +109,16 @@ def test_the_page_of_one_host():
     assert (
         plan_text.text({"web": plan(candidates=[])}).splitlines()[0] == "PLAN for 1 host of 1 class; nothing is refused"
     )
-    assert "SAID ONCE" not in plan_text.text({"web": plan()})
+    assert "SHARED" not in plan_text.text({"web": plan()})
     embedded = plan_text.text({"web": plan(image=None, backend="embedded")})
-    assert "  embedded 2.20.0  " in embedded and "  server    embedded, 2.20.0\n" in embedded
+    assert "  embedded 2.20.0  " in embedded and "  server      embedded, 2.20.0\n" in embedded
 
 
 def test_long_lines_are_wrapped_below_their_beginning():
     long = plan(warnings=["word " * 20], decisions=[])
     assert """
-  mind      word word word word word word word word word word word word
-            word word word word word word word word
+  warnings    word word word word word word word word word word word
+              word word word word word word word word word
 """ in plan_text.text({"web": long}, width=10)
     hosts = {f"host-with-a-long-name-{number}": plan() for number in range(8)}
     assert """
@@ -206,7 +206,7 @@ def test_changes_stand_at_the_end_of_the_page():
     )
     assert text.endswith("""
 
-CHANGES to what runs now
+CHANGES to the servers that run now
   w   [a]
   x   [a]
 
@@ -220,26 +220,26 @@ CHANGED since the earlier plan
 
 def test_what_is_known_of_what_runs():
     assert plan_text.against_running({"a": {"seen": "now", "reason": None, "differences": []}}) == [
-        "CHANGES to what runs now",
+        "CHANGES to the servers that run now",
         "  nothing",
     ]
     assert plan_text.against_running({"a": {"seen": None, "reason": "timed out", "differences": []}}) == [
-        "CHANGES to what runs now",
-        "  not known what runs: timed out   [a]",
+        "CHANGES to the servers that run now",
+        "  unknown what runs: timed out   [a]",
     ]
     assert plan_text.against_running({"a": {"seen": "remembered", "reason": None, "differences": ["x"]}}) == [
-        "CHANGES to what runs now",
+        "CHANGES to the servers that run now",
         "  x   [a]",
-        "  not asked now, compared with what was seen last   [a]",
+        "  not checked now, compared with what ran when it was last checked   [a]",
     ]
 
 
 def test_groups_that_share_all_are_said_to():
     two = {"a": plan(), "b": plan(host_class="x86-64-v4")}
-    assert """SAID ONCE for several of the groups above
-  why       release: 2.20.0 - as asked   [all]
-            backend: docker - it answers   [all]
-  mind      look at the log   [all]
+    assert """SHARED by several of the groups above
+  why         release: 2.20.0 - as asked   [all]
+              backend: docker - it answers   [all]
+  warnings    look at the log   [all]
 """ in plan_text.text(two)
     four = dict(two, c=plan(host_class="x86-64-v5", warnings=[]), d=plan(host_class="x86-64-v6"))
     assert "look at the log   [1-2, 4]" in plan_text.text(four)

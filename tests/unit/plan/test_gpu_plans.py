@@ -102,7 +102,7 @@ def test_one_server_gets_the_largest_mig_slice_and_the_rest_is_named():
     assert (
         ids(found) == [("MIG-0-0", "device_request")] and "CUDA_VISIBLE_DEVICES" not in found["server"]["environment"]
     )
-    assert any("2 more stay unused" in text and "per_gpu" in text for text in found["warnings"])
+    assert any("2 stay unused" in text and "per_gpu" in text for text in found["warnings"])
 
 
 def test_a_server_for_each_gpu_or_slice_is_planned_by_choice():
@@ -209,7 +209,7 @@ def test_the_way_to_ask_is_chosen_from_what_is_there(container, ways):
         (NO_TOOLKIT, "docker has neither NVIDIA's runtime nor CDI", "Install NVIDIA's container toolkit"),
         (
             dict(NO_TOOLKIT, nvidia={"toolkit": "1.17.4", "hook": False, "cdi": None}),
-            "docker knows nothing of NVIDIA's container toolkit 1.17.4",
+            "docker does not use NVIDIA's container toolkit 1.17.4",
             "nvidia-ctk runtime configure",
         ),
         (dict(NO_TOOLKIT, engine="podman"), "Podman has no CDI descriptions", "nvidia-ctk cdi generate"),
@@ -252,7 +252,7 @@ def test_a_missing_piece_is_named_with_its_remedy(container, reason, remedy):
         ),
         (
             {"driver_version": "470.223.02"},
-            "needs NVIDIA's driver 525 or later, this host has 470",
+            "needs NVIDIA's driver 525 or later, but this host has 470",
             "Update the driver",
         ),
         ({"compute": {"major": 3, "minor": 7}}, "no code for compute capability 3.7", "2.14.1"),
@@ -279,12 +279,12 @@ def test_ptx_takes_long_at_the_first_start_and_needs_a_driver_of_its_cuda():
     found = made(group(**blackwell, driver_version="580.65.06", cuda_version="13.0"))
     assert found["server"]["start_timeout_s"] == 2400 and any("PTX" in text for text in found["warnings"])
     found = refusal(made(group(**blackwell, driver_version="535.161.08", cuda_version="12.2"), gpu="require"))
-    assert "compiles PTX up to CUDA 12.2, not 12.5" in found["reason"]
+    assert "compiles PTX only up to CUDA 12.2, not 12.5" in found["reason"]
 
 
 def test_the_models_must_fit_the_memory_and_two_versions_are_warned_of():
     assert (
-        "largest device has 15360"
+        "largest device has only 15360"
         in refusal(made(group(compute="7.5", memory=15360), gpu="require", model={"size_bytes": 20 << 30}))["reason"]
     )
     found = made(group(compute="7.5", memory=15360), model={"size_bytes": 8 << 30})
@@ -367,7 +367,7 @@ def test_a_gpu_without_a_device_to_give_names_its_problem():
     found = refusal(made(group(mig=[], problem="its slices cannot be read: look at nvidia-smi"), gpu="require"))
     assert found["reason"] == "its slices cannot be read" and found["remedy"].startswith("Look at nvidia-smi")
     found = refusal(made(group(mig=None, compute="8.0", problem="broken") | {"compute": None}, gpu="require"))
-    assert found["reason"] == "broken" and "kernel's log" in found["remedy"]
+    assert found["reason"] == "broken" and "kernel log" in found["remedy"]
 
 
 def test_a_gpu_stays_unused_with_a_reason():
@@ -377,7 +377,7 @@ def test_a_gpu_stays_unused_with_a_reason():
     ):
         assert [text for text in made(*groups)["warnings"] if words in text]
     unknown = made(group(driver_version=None))
-    assert [text for text in unknown["warnings"] if "driver is not known: CUDA 12.5 needs 525 or later" in text]
+    assert [text for text in unknown["warnings"] if "driver is unknown: CUDA 12.5 needs 525 or later" in text]
     found = made(group(mig=[("1g.5gb", None), ("1g.5gb", 4864), ("2g.10gb", 9856)]))
     assert ids(found) == [("MIG-0-2", "device_request")]
 
@@ -386,7 +386,7 @@ def test_a_gpu_is_refused_where_its_host_or_server_cannot_use_it():
     assert "has no NVIDIA GPU" in refusal(made(gpu="require"))["reason"]
     assert refusal(made(gpu="require"))["change"] == {"gpu": "none"}
     embedded = refusal(made(group(), gpu="require", backend="embedded"))
-    assert "computes on the CPU" in embedded["reason"] and "container engine" in embedded["remedy"]
+    assert "uses only the CPU" in embedded["reason"] and "container engine" in embedded["remedy"]
     old = refusal(made(group(compute="3.7"), gpu="require"))
     assert old["change"] == {"version": "2.14.1"} and "tfserving_gpu: none" in old["remedy"]
 
@@ -435,14 +435,14 @@ kind: %s
         (
             [SPECIFICATION % ("535.1.2", "535.1.2", "GPU-0", "nvidia.com/gpu")],
             None,
-            "of driver 535.1.2, this host has 550.54.15",
+            "for driver 535.1.2, but this host has 550.54.15",
         ),
         ([SPECIFICATION % ("550.54.15", "550.54.15", "GPU-0", "example.com/other")], "none", None),
         (['{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "GPU-0"}]}'], "uuid", None),
         (
             ['{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "GPU-7"}]}'],
             None,
-            "do not name the GPUs that are here",
+            "do not contain this host's GPUs",
         ),
         (['{"kind":', "", "{}", "[]", "devices:\n\x00"], "none", None),
     ],

@@ -37,15 +37,15 @@ def test_what_names_a_model_of_the_request_stands_for_it(line):
             "the model 'other' is not in tfserving_models",
             "tfserving_models: [{name: other, source: …}]",
         ),
-        ("MODEL_BASE_PATH=s3://b/m", "s3://b/m is not read", "set source: s3://b/m in tfserving_models"),
-        ("--model_base_path=s3://b/m", "s3://b/m is not read", "set source: s3://b/m in tfserving_models"),
-        ("--model_name=other", "--model_name is set by the collection itself", "set name in tfserving_models"),
-        ("--model_config_file=/m", "--model_config_file is set", "set tfserving_models"),
-        ("--model_config_file /m", "--model_config_file is set", "set tfserving_models"),
+        ("MODEL_BASE_PATH=s3://b/m", "s3://b/m cannot be read", "set source: s3://b/m in tfserving_models"),
+        ("--model_base_path=s3://b/m", "s3://b/m cannot be read", "set source: s3://b/m in tfserving_models"),
+        ("--model_name=other", "the collection sets --model_name itself", "set name in tfserving_models"),
+        ("--model_config_file=/m", "the collection sets --model_config_file", "set tfserving_models"),
+        ("--model_config_file /m", "the collection sets --model_config_file", "set tfserving_models"),
         (
             "--batching_parameters_file=/b",
             "--batching_parameters_file",
-            "batching in tfserving_models to its parameters",
+            "batching in tfserving_models to the parameters in the file",
         ),
         ("--monitoring_config_file=/b", "--monitoring_config_file", "tfs_server_monitoring: true"),
         (
@@ -56,19 +56,27 @@ def test_what_names_a_model_of_the_request_stands_for_it(line):
         ("--ssl_config_file=/b", "--ssl_config_file", "tfs_server_ssl_config_file, a path on the host"),
         ("--grpc_socket_path=/b", "--grpc_socket_path", "tfs_server_grpc_socket_directory, a folder"),
         ("--version", "--version", "nothing instead"),
-        ("--num_load_threads=$N", "the value of --num_load_threads holds $N", "write the value itself"),
-        ("--num_load_threads=${N}", "the value of --num_load_threads holds ${N}", "write the value itself"),
-        ("--saved_model_tags=$(hostname)", "the value of --saved_model_tags holds $(", "write the value itself"),
-        ("--saved_model_tags=`hostname`", "the value of --saved_model_tags holds `", "write the value itself"),
-        ("A=$B", "the value of A holds $B", "write the value itself"),
+        ("--num_load_threads=$N", "the value of --num_load_threads contains $N", "write the value in its place"),
+        ("--num_load_threads=${N}", "the value of --num_load_threads contains ${N}", "write the value in its place"),
+        (
+            "--saved_model_tags=$(hostname)",
+            "the value of --saved_model_tags contains $(",
+            "write the value in its place",
+        ),
+        ("--saved_model_tags=`hostname`", "the value of --saved_model_tags contains `", "write the value in its place"),
+        ("A=$B", "the value of A contains $B", "write the value in its place"),
         ("MY_TOKEN=x", "MY_TOKEN looks like a secret", "set MY_TOKEN in tfs_server_secret_environment, from a vault"),
         # strtol and strtod read no underscores, Python does.
         (
             "--no.flag=1",
-            "it is no server flag, docker run option, build argument or saved_model_cli line",
+            "it is not a server flag, docker run option, build argument or saved_model_cli line",
             "Leave it out",
         ),
-        ("nonsense", "it is no server flag, docker run option, build argument or saved_model_cli line", "Leave it out"),
+        (
+            "nonsense",
+            "it is not a server flag, docker run option, build argument or saved_model_cli line",
+            "Leave it out",
+        ),
     ],
 )
 def test_what_a_line_is_refused_with(line, reason, remedy):
@@ -122,11 +130,11 @@ def test_a_value_of_another_type_is_refused_as_it_is(flag, text):
 
 
 def test_a_flag_says_what_is_special_of_it():
-    assert "takes --flag=value only" in understood("--num_load_threads 3")[1]
+    assert "accepts only --flag=value" in understood("--num_load_threads 3")[1]
     old = planned("--num_tflite_interpreters=3")
     assert old["server"]["flags"]["num_tflite_pools"] == 3
     ((choice, reason),) = options(old).values()
-    assert choice == "--num_tflite_pools=3" and "never released" in reason and "ignored without an error" in reason
+    assert choice == "--num_tflite_pools=3" and "never released" in reason and "silently ignores" in reason
 
 
 @pytest.mark.parametrize("flag", ["prefer_tflite_model", "use_tflite_model"])
@@ -206,7 +214,7 @@ def test_a_conversion_by_saved_model_cli_is_a_form(words, reason):
 )
 def test_a_description_of_batching_is_put_right(name, word):
     choice, reason, _serve = understood(f"{name} is the number of threads")
-    assert name in choice and word in choice and "swapped" in reason
+    assert name in choice and word in choice and "swap" in reason
 
 
 @pytest.mark.parametrize(
@@ -221,17 +229,17 @@ def test_a_description_of_batching_is_put_right(name, word):
         (
             ["tensorflow/serving:2.19.1"],
             {"version": "2.20.0"},
-            "tfserving_version is 2.20.0 and tfserving_options says 2.19.1",
+            "tfserving_version is 2.20.0 and tfserving_options sets 2.19.1",
         ),
-        (["--cpus=2"], {"cpus": 3}, "tfserving_cpus is 3 and tfserving_options says 2"),
+        (["--cpus=2"], {"cpus": 3}, "tfserving_cpus is 3 and tfserving_options sets 2"),
         (
             ["image: a/b:1"],
             {"image": "c/d:2", "version": "2.20.0"},
-            "tfserving_image is c/d:2 and tfserving_options says a/b:1",
+            "tfserving_image is c/d:2 and tfserving_options sets a/b:1",
         ),
-        (["--cpus=2", "--cpus=3"], {}, "sets cpus twice, 2.0 and 3.0: the later one, --cpus=3, holds"),
-        (["A=b", "A=c"], {}, "sets A twice, b and c: the later one, A=c, holds"),
-        (["-m 1g", "-m 2g"], {}, "sets memory_mib twice, 1024 and 2048: the later one, -m 2g, holds"),
+        (["--cpus=2", "--cpus=3"], {}, "sets cpus twice, 2.0 and 3.0: the later one, --cpus=3, applies"),
+        (["A=b", "A=c"], {}, "sets A twice, b and c: the later one, A=c, applies"),
+        (["-m 1g", "-m 2g"], {}, "sets memory_mib twice, 1024 and 2048: the later one, -m 2g, applies"),
         (
             ["--enable_model_warmup", "--enable_model_warmup=false"],
             {},
@@ -253,4 +261,4 @@ def test_what_says_the_same_is_no_conflict():
         ("tensorflow/serving:2.19.1", {"version": "2.19.1"}),
         ("--gpus=all", {"gpu": "require"}),
     ):
-        assert not [text for text in planned(line, **request_)["warnings"] if "holds" in text], line
+        assert not [text for text in planned(line, **request_)["warnings"] if "applies" in text], line

@@ -87,7 +87,7 @@ def test_what_deploying_would_change():
     secret = server(environment={"DB_PASSWORD": "hunter2"})
     assert differences(PLAN, [secret]) == ["digits: environment.DB_PASSWORD: another value (not shown)"]
     assert differences(PLAN, [server(), server(name="old", model={"name": "letters"})]) == [
-        "letters: served by old, and not asked for any more"
+        "letters: served by old, but not in the plan"
     ]
 
 
@@ -111,7 +111,7 @@ def test_servers_of_one_gpu_each():
         "GPU 0000:01:00.0: digits: cpu_set: 0-1 -> none"
     ]
     assert differences(PLAN, [server(copy_of="digits"), dict(running[1], devices=[])]) == [
-        "digits-gpu1: not planned any more, will be stopped"
+        "digits-gpu1: no longer planned, will be stopped"
     ]
 
 
@@ -141,7 +141,7 @@ def test_a_host_whose_plan_is_refused_keeps_what_it_serves():
     refused = plan(dict(HOST, cpu=dict(HOST["cpu"], flags=[])), {"version": "2.20.0", "models": [{"name": "digits"}]})
     assert refused["refusals"] and differences(refused, [server()]) == []
     nothing = plan(HOST, {"models": []})
-    assert differences(nothing, [server()]) == ["digits: served by digits, and not asked for any more"]
+    assert differences(nothing, [server()]) == ["digits: served by digits, but not in the plan"]
 
 
 def test_an_embedded_server_is_described_by_what_it_left():
@@ -211,10 +211,10 @@ def test_the_page_tells_what_would_change_and_how_that_is_known():
         "d": {"seen": None, "reason": None, "differences": []},
     }
     text = plan_text.text(plans, running=known)
-    assert text.endswith("""CHANGES to what runs now
+    assert text.endswith("""CHANGES to the servers that run now
   digits: not served yet   [a]
-  not asked now, compared with what was seen last: timed out   [b]
-  not known what runs   [c, d]
+  not checked now, compared with what ran when it was last checked: timed out   [b]
+  unknown what runs   [c, d]
 """)
     assert "CHANGES" not in plan_text.text(plans)
 
@@ -231,5 +231,5 @@ def test_what_several_groups_share_is_said_once():
         {"version": "2.20.0", "models": [{"name": "digits"}]},
     )
     text = plan_text.text({"a": PLAN, "b": other})
-    assert text.count("as tfserving_version says") == 1 and "as tfserving_version says   [all]" in text
+    assert text.count("set by tfserving_version") == 1 and "set by tfserving_version   [all]" in text
     assert "CPU set: all - 4 usable" in text and "CPU set: all - 8 usable" in text

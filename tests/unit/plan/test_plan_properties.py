@@ -313,7 +313,7 @@ def test_every_plan_keeps_the_rules(host, request):
             assert group["compute"]["major"] in TENSORRT[int(made["release"].split(".")[1])]
         if model["batching"]:
             parameters.check(model["batching"])
-            faults, _doubts = compatibility.judge(
+            faults, _warnings = compatibility.judge(
                 by_name[model["name"]]["signatures"] or {}, model["batching"].get("pad_variable_length_inputs")
             )
             assert not faults
@@ -386,7 +386,7 @@ def test_a_key_that_is_no_text_is_named(asked, where):
 def test_a_key_that_is_no_text_in_what_a_host_can_do():
     with pytest.raises(
         FleetError,
-        match=re.escape("ansible_facts.tfserving_capabilities.gpus[0].devices[0]: {0: None} is nothing that"),
+        match=re.escape("ansible_facts.tfserving_capabilities.gpus[0].devices[0]: {0: None} is not what"),
     ):
         plan({"gpus": [{"device_id": "10de:2330", "devices": [{0: None}]}]}, {"models": [{"name": "m"}]})
 

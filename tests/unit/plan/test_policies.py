@@ -121,13 +121,13 @@ def test_conditions(condition, holds):
         ("!(cpu.levle)", 7, "did you mean level"),
         ("contains(cpu.levle, 'a')", 14, "did you mean level"),
         ("gpus[?compute.major > `8` && compute.mior == `0`]", 38, "did you mean minor"),
-        ("cpu.threads > `4` && cpu.level <= 'x86-64-v3'", 35, "orders numbers only"),
-        ("cpu.level < 'x86-64-v3'", 13, "orders numbers only"),
+        ("cpu.threads > `4` && cpu.level <= 'x86-64-v3'", 35, "compares only numbers"),
+        ("cpu.level < 'x86-64-v3'", 13, "compares only numbers"),
         ("cpu.level ==", 13, "JMESPath"),
         ("cpu.level = 'a'", 11, "JMESPath"),
-        ("cpu.level >= 'x86-64-v3'", 14, "orders numbers only"),
-        ("cpu.level == 'x86-64-v3' || cpu.level > 'x86-64-v3'", 41, "orders numbers only"),
-        ("contains(cpu.flags, 'avx') && gpus[?compute.major > `true`]", 53, "orders numbers only"),
+        ("cpu.level >= 'x86-64-v3'", 14, "compares only numbers"),
+        ("cpu.level == 'x86-64-v3' || cpu.level > 'x86-64-v3'", 41, "compares only numbers"),
+        ("contains(cpu.flags, 'avx') && gpus[?compute.major > `true`]", 53, "compares only numbers"),
     ],
 )
 def test_faulty_conditions_are_refused_with_their_position(condition, position, words):
@@ -230,7 +230,7 @@ def test_a_policy_may_choose(key):
         for one in planned({"when": "cpu", "choose": {key: value}}, gpu="none")["decisions"]
         if one["subject"] == "policy 1"
     ]
-    assert decision["choice"] == f"{key}: {value}" and decision["reason"] == "its condition holds here: cpu"
+    assert decision["choice"] == f"{key}: {value}" and decision["reason"] == "its condition is true on this host: cpu"
 
 
 def test_what_a_policy_chooses_goes_over_the_request():

@@ -54,7 +54,7 @@ WATCHED.update(
 _CALLS = ("refuse", "_refuse", "_problem", "FleetError")
 # What no request reaches: faults that only a table with other cells could bring, and what the plan has mended or refused before.
 UNREACHABLE = (
-    "does not know {unknown[0]}",
+    "does not have the batching parameter {unknown[0]!r}",
     "has no flag for TensorFlow Lite",
     "only for the builder's CPU",
     "is not built for compute capability {', '",

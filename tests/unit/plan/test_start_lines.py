@@ -367,7 +367,7 @@ def test_a_flag_given_twice_has_its_last_value_as_for_the_server():
     assert not [text for text in made["warnings"] if "num_load_threads twice" in text]
     made = planned("--file_system_poll_wait_seconds=60", flags={"file_system_poll_wait_seconds": 7})
     assert made["server"]["flags"]["file_system_poll_wait_seconds"] == 7 and [
-        text for text in made["warnings"] if "tfserving_flags holds" in text
+        text for text in made["warnings"] if "tfserving_flags applies" in text
     ]
 
 
@@ -476,8 +476,8 @@ def test_an_option_and_its_value_may_be_two_entries_of_a_list():
         ("--enable_model_warmup=FALSE", "enable_model_warmup", False, "a server flag"),
         ("-num_load_threads=2", "num_load_threads", 2, "one dash"),
         ("-enable_batching", "enable_batching", True, "one dash"),
-        ("--noenable_model_warmup", "enable_model_warmup", False, "no in front"),
-        ("--num_load_threads 2", "num_load_threads", 2, "a blank"),
+        ("--noenable_model_warmup", "enable_model_warmup", False, "the prefix no"),
+        ("--num_load_threads 2", "num_load_threads", 2, "a space"),
     ],
 )
 def test_flags_in_other_spellings_than_the_servers_are_meant_and_said(line, name, value, reason):

@@ -112,7 +112,7 @@ def test_when_flags_appeared(flag, last_without, first_with):
         ("max_num_load_retry", 0, "did you mean max_num_load_retries"),
         ("per_process_gpu_memory_fraction", 1.5, "above 1.0"),
         ("use_tflite_model", True, "renamed in 2.3.0"),
-        ("mixed_precision", "float16", "do nothing"),
+        ("mixed_precision", "float16", "have no effect"),
         ("rest_api_num_threads", 1, "never answers"),
     ],
 )

@@ -219,7 +219,7 @@ def test_a_flag_outside_of_its_range(flag, lowest, highest):
             "2.20.0",
             {"use_tflite_model": False},
             (
-                "renamed in 2.3.0; the server would print 'unknown argument: --use_tflite_model' and serve on without it",
+                "renamed in 2.3.0; the server would print 'unknown argument: --use_tflite_model' and continue without it",
                 "Use prefer_tflite_model instead",
                 {"use_tflite_model": None, "prefer_tflite_model": False},
             ),
@@ -228,7 +228,7 @@ def test_a_flag_outside_of_its_range(flag, lowest, highest):
             "2.20.0",
             {"num_tflite_interpreters": 4},
             (
-                "never released under this name; the server would print 'unknown argument: --num_tflite_interpreters' and serve on without it",
+                "never released under this name; the server would print 'unknown argument: --num_tflite_interpreters' and continue without it",
                 "Use num_tflite_pools instead",
                 {"num_tflite_interpreters": None, "num_tflite_pools": 4},
             ),
@@ -237,7 +237,7 @@ def test_a_flag_outside_of_its_range(flag, lowest, highest):
             "2.14.1",
             {"mixed_precision": "bfloat16"},
             (
-                "the server of 2.14.1 does not know --mixed_precision (it appeared in 2.15.1) and would ignore it without an error",
+                "the server of 2.14.1 does not know --mixed_precision (it appeared in 2.15.1) and would silently ignore it",
                 "Leave it out",
                 {"mixed_precision": None},
             ),
@@ -246,7 +246,7 @@ def test_a_flag_outside_of_its_range(flag, lowest, highest):
             "2.20.0",
             {"zzzzzz": 1},
             (
-                "the server of 2.20.0 does not know --zzzzzz (no release knows it) and would ignore it without an error",
+                "the server of 2.20.0 does not know --zzzzzz (no release has it) and would silently ignore it",
                 "Leave it out",
                 {"zzzzzz": None},
             ),
@@ -262,7 +262,7 @@ def test_a_flag_outside_of_its_range(flag, lowest, highest):
         (
             "2.20.0",
             {"mixed_precision": "bf16"},
-            ("'bf16' would be accepted and do nothing", "Set it to '' or 'bfloat16'", {"mixed_precision": None}),
+            ("'bf16' would be accepted, but have no effect", "Set it to '' or 'bfloat16'", {"mixed_precision": None}),
         ),
     ],
 )
@@ -282,8 +282,8 @@ def test_flags_are_checked_by_name():
             "2.20.0",
             None,
             550,
-            "its compute capability is not known",
-            "See to it that nvidia-smi answers on the host, then detect again",
+            "its compute capability is unknown",
+            "Make sure that nvidia-smi answers on the host, then detect again",
         ),
         (
             "2.20.0",
@@ -303,14 +303,14 @@ def test_flags_are_checked_by_name():
             "2.20.0",
             (8, 0),
             470,
-            "CUDA 12.5 of 2.20.0 needs NVIDIA's driver 525 or later, this host has 470",
+            "CUDA 12.5 of 2.20.0 needs NVIDIA's driver 525 or later, but this host has 470",
             "Update the driver to 525 or later, or use release 2.14.1",
         ),
         (
             "2.20.0",
             (8, 0),
             418,
-            "CUDA 12.5 of 2.20.0 needs NVIDIA's driver 525 or later, this host has 418",
+            "CUDA 12.5 of 2.20.0 needs NVIDIA's driver 525 or later, but this host has 418",
             "Update the driver to 525 or later",
         ),
         ("2.20.0", (8, 9), 525, "sm_89 code of 2.20.0 runs on compute capability 8.9", None),
@@ -393,18 +393,18 @@ def test_the_words_on_tensorrt(release, compute, reason, remedy, newest):
     [
         (
             "latest",
-            "'latest' is not a release of TensorFlow Serving (the release table knows 2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 2.10, 2.11, 2.12, 2.13, 2.14, 2.15, "
+            "'latest' is not a release of TensorFlow Serving (the release table has 2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 2.10, 2.11, 2.12, 2.13, 2.14, 2.15, "
             "2.16, 2.17, 2.18, 2.19, 2.20)",
             "Set tfserving_version: 2.20.0.",
         ),
         (
             "2.5.0",
-            "'2.5.0' is not a release of TensorFlow Serving that the release table knows (it knows 2.5.1, 2.5.2, 2.5.3, 2.5.4)",
+            "'2.5.0' is not a release of TensorFlow Serving in the release table (it has 2.5.1, 2.5.2, 2.5.3, 2.5.4)",
             "Set tfserving_version: 2.5.4.",
         ),
         (
             "1.15",
-            "'1.15' is not a release of TensorFlow Serving that the release table knows (it knows 2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 2.10, 2.11, 2.12, 2.13, "
+            "'1.15' is not a release of TensorFlow Serving in the release table (it has 2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 2.10, 2.11, 2.12, 2.13, "
             "2.14, 2.15, 2.16, 2.17, 2.18, 2.19, 2.20)",
             "Set tfserving_version: 2.20.0.",
         ),
@@ -470,7 +470,7 @@ def test_small_questions():
         questions.sources("2.21.0")
     assert str(fault.value) == (
         "tfserving_version: the release table has no checksum of the sources of 2.21.0. "
-        "Build 2.20.0, or name the sources (tfserving_build_sources)."
+        "Build 2.20.0, or set the sources (tfserving_build_sources)."
     )
 
 

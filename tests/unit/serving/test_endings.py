@@ -18,7 +18,7 @@ SIGNALS = {
     "ILL": ("lacks an instruction", "official image"),
     "SEGV": ("the server crashed", "newest change"),
     "BUS": ("mapped", "new folder"),
-    "FPE": ("division by zero", "Look for the model"),
+    "FPE": ("division by zero", "Find the model"),
     "TRAP": ("a trap in the server's code", None),
     "SYS": ("seccomp", "Update the container engine"),
     "ABRT": ("a check inside the server failed", None),
@@ -175,7 +175,7 @@ def test_an_illegal_instruction_counts_before_any_words():
     assert endings.find("Address already in use", 132) is endings.by_signal(4)
     assert endings.find("Address already in use", 139).cause == "a port is taken"
     assert endings.by_signal(3) is None and endings.find("", 1) is None
-    for status, word in ((126, "cannot be run"), (127, "is not there")):
+    for status, word in ((126, "cannot be run"), (127, "does not exist")):
         found = endings.find("", status)
         assert f"the image's command {word}" in found.cause and "image of TensorFlow Serving" in found.remedy
         assert not found.pattern.search("anything")
@@ -243,7 +243,7 @@ ROWS = [
         (LIBRARY.format(name), "library of CUDA or TensorRT", "own GPU image")
         for name in ("libcudnn.so.8", "libnvinfer.so.8", "libnccl.so.2", "libtensorrt.so")
     ),
-    (LIBRARY.format("libgomp.so.1"), "a shared library is missing", "whole image"),
+    (LIBRARY.format("libgomp.so.1"), "a shared library is missing", "complete image"),
     ("write /x: no space left on device", "no space is left", "docker system df"),
     ("No space left on device", "no space is left", "docker system df"),
     ("Disk quota exceeded", "no space is left", "docker system df"),
@@ -335,10 +335,10 @@ ROWS = [
     ("Address already in use", "a port is taken", "another port"),
     ("Couldn't bind to port 8500", "a port is taken", "another port"),
     ("Requested CPUs are not available - requested 9", "cpu_set names CPUs", "leave cpu_set out"),
-    ("invalid mount config for type bind: bind source path does not exist: /x", "cannot be mounted", "folder is there"),
-    ("error mounting /x", "cannot be mounted", "folder is there"),
-    ('exec: "x": executable file not found in $PATH', "no such program", "image of TensorFlow Serving"),
-    ("stat /usr/bin/x: no such file or directory", "no such program", "image of TensorFlow Serving"),
+    ("invalid mount config for type bind: bind source path does not exist: /x", "cannot be mounted", "folder exists"),
+    ("error mounting /x", "cannot be mounted", "folder exists"),
+    ('exec: "x": executable file not found in $PATH', "does not contain the program", "image of TensorFlow Serving"),
+    ("stat /usr/bin/x: no such file or directory", "does not contain the program", "image of TensorFlow Serving"),
     # framework/versions.cc of TensorFlow; strerror(3); runc; stream_executor/cuda/cuda_dnn.cc, ptxas and nvptx_backend_lib.cc of XLA.
     (
         FAILED
@@ -364,9 +364,9 @@ ROWS = [
     ),
     ("INTERNAL: libdevice not found at ./libdevice.10.bc", "libdevice", "xla_gpu_compilation_enabled"),
     ("Couldn't interpret value x for flag port.", "a flag's value cannot be read", "in flags"),
-    ("x: OCI permission denied", "the engine may not start it so", "nothing of the server ran"),
-    (FAILED + "Could not find base path /m", "folder is not there", "model_base_path"),
-    ("No versions of servable m found", "holds no version", "Publish a version"),
+    ("x: OCI permission denied", "the engine is not allowed to start it this way", "the server has not run"),
+    (FAILED + "Could not find base path /m", "does not find the model's folder", "model_base_path"),
+    ("No versions of servable m found", "contains no version", "Publish a version"),
     *(
         (FAILED + line, "refuses the batching parameters", "tfserving.fleet.batching_parameters")
         for line in (
@@ -374,7 +374,7 @@ ROWS = [
             *("max_execution_batch_size", "batch_timeout_micros"),
         )
     ),
-    ("Invalid protobuf file: '/x'", "no valid text proto", "the file that the server names"),
+    ("Invalid protobuf file: '/x'", "not a valid text proto", "the file that the server names"),
     ("/x: Permission denied", "may not read a file", "chmod o+rX"),
     ("/x: permission denied", "may not read a file", "chmod o+rX"),
     (FAILED + "1 servable(s) did not become available", "a model cannot be loaded", "Publish the model again"),

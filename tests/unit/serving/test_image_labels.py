@@ -60,7 +60,7 @@ def test_labels_say_what_the_recipe_says():
     ("architecture", "flags", "compute", "words"),
     [
         ("x86_64", ["avx2", "fma", "sse4_2"], [], None),
-        ("aarch64", ["avx2", "fma"], [], "built for x86_64, this host is aarch64"),
+        ("aarch64", ["avx2", "fma"], [], "built for x86_64, but this host is aarch64"),
         ("x86_64", ["avx2"], [], "built for x86-64-v3 and needs fma, which this CPU lacks"),
         ("x86_64", [], [], "needs avx2, fma, which this CPU lacks"),
         *(("x86_64", ["avx2", "fma"], [fits], None) for fits in ((8, 0), (8, 6), (8, 9), (9, 0), (9, 1), (10, 0))),
@@ -125,9 +125,9 @@ def test_what_labels_promise_and_a_server_leaves_unused():
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [({}, "nobody that this collection knows"), (LABELS, "another recipe")],
+    [({}, "something other than this collection"), (LABELS, "another recipe")],
 )
 def test_an_image_of_another_recipe_is_refused(labels, words):
-    with pytest.raises(FleetError, match=f"^name: the image was made by {words}. Remove the image"):
+    with pytest.raises(FleetError, match=f"^name: the image was built by {words}. Remove the image"):
         image_labels.check_recipe(labels, "d2", "name")
     image_labels.check_recipe(LABELS, "d1", "name")

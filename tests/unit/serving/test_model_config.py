@@ -37,10 +37,10 @@ def test_models_that_a_server_takes(policy, path):
 @pytest.mark.parametrize(
     ("models", "where", "words"),
     [
-        ([], "models", "no model is named"),
+        ([], "models", "there is no model"),
         ([("m", "/m"), ("m", "/n")], "models[0].name", "m is listed twice"),
         *(
-            ([("n", "/n"), (name, "/m")], "models[1].name", f"{name!r} is no name")
+            ([("n", "/n"), (name, "/m")], "models[1].name", f"{name!r} is not a valid name")
             for name in ("a/b", "a:b", "a b", "")
         ),
         *(
@@ -79,9 +79,9 @@ def test_the_versions_that_a_policy_asks_for(policy, present, wanted):
 @pytest.mark.parametrize(
     ("policy", "labels", "present", "where", "words"),
     [
-        (None, {}, set(), "/m", "holds no version"),
-        ({"specific": [1]}, {}, set(), "/m", "holds no version"),
-        ({"specific": [1, 4, 5]}, {}, {10, 9, 1}, "/m", "version 4 is not there; there: 1, 9, 10"),
+        (None, {}, set(), "/m", "contains no version"),
+        ({"specific": [1]}, {}, set(), "/m", "contains no version"),
+        ({"specific": [1, 4, 5]}, {}, {10, 9, 1}, "/m", "version 4 is missing; present: 1, 9, 10"),
         (None, {"a": 2, "b": 1}, {1, 2}, "labels of m", "b: 1; served: 2"),
     ],
 )

@@ -93,8 +93,8 @@ def test_a_function_of_the_users_own_is_handed_on_where_it_judges_here_too():
     [
         ("x", "tfserving_models: 'x' is not a list of mappings, each with name and source."),
         ({"a": 1}, "tfserving_models: {'a': 1} is not a list of mappings, each with name and source."),
-        ([{"name": "m"}, 3], "tfserving_models[1]: 3 is no mapping with a name, which is a text."),
-        ([{"source": "/s"}], "tfserving_models[0]: {'source': '/s'} is no mapping with a name, which is a text."),
+        ([{"name": "m"}, 3], "tfserving_models[1]: 3 is not a mapping with a name that is a text."),
+        ([{"source": "/s"}], "tfserving_models[0]: {'source': '/s'} is not a mapping with a name that is a text."),
     ],
 )
 def test_models_that_are_none_are_one_line(known, told):

@@ -27,7 +27,7 @@ def test_a_name_of_a_server(name):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("", "no server is named"),
+        ("", "the name of the server is missing"),
         (None, "tfs_server_name"),
         *((name, repr(name)) for name in ("-a", ".a", "_a", "a b", "a/b", "n" * 65)),
     ],
@@ -120,11 +120,11 @@ def test_a_flag_that_an_option_sets_is_refused_with_the_option():
 @pytest.mark.parametrize(
     ("flag", "value", "words"),
     [
-        ("version", True, "a server prints and ends"),
+        ("version", True, "the server prints text and exits"),
         (
             "num_load_thread",
             1,
-            "no such flag, and the server would ignore it without an error; did you mean num_load_threads",
+            "there is no such flag, and the server would silently ignore it; did you mean num_load_threads",
         ),
         ("num_load_threads", "x", "is not of type int"),
         ("use_tflite_model", True, "Use prefer_tflite_model instead"),

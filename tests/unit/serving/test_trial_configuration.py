@@ -49,7 +49,7 @@ PLAN = {
 def served(*tunings, names=("m", "n")):
     """What the models are served with after tunings."""
     plan = dict(PLAN, models=[model for model in PLAN["models"] if model["name"] in names])
-    return configuration.proved(served_models.planned(plan), tunings)
+    return configuration.with_results(served_models.planned(plan), tunings)
 
 
 def test_a_server_serves_what_the_plan_chose_until_a_tuning_proved_better():
@@ -89,7 +89,7 @@ def test_several_models_share_what_is_the_servers_and_keep_what_is_theirs():
 def test_a_model_that_the_plan_does_not_have_is_named():
     with pytest.raises(FleetError) as fault:
         configuration.planned(PLAN, "x")
-    assert "no model 'x'" in str(fault.value)
+    assert "does not contain the model 'x'" in str(fault.value)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,7 @@ def test_a_configuration_out_of_form_is_one_line(of, told):
 def test_a_tuning_that_is_none_is_one_line(tuning):
     with pytest.raises(FleetError) as fault:
         served(None, tuning)
-    assert (
-        str(fault.value) == "tunings[1]: needs a model, a text, and a configuration, as the module tuning returns them."
-    )
+    assert str(fault.value) == "tunings[1]: it is not a result of the module tuning, which has model and configuration."
 
 
 @pytest.mark.parametrize("plan", [3, "x", [1], {"candidates": []}, {"models": []}])
@@ -124,5 +122,5 @@ def test_a_plan_that_is_none_is_one_line(plan):
         configuration.planned(plan, "m")
     assert (
         str(fault.value)
-        == "plan: this is no plan, which has models and server. Let tfserving.fleet.tfs_capabilities make it."
+        == "plan: it is not a plan, which has models and server. Use the plan that the role tfserving.fleet.tfs_capabilities computes."
     )

@@ -66,7 +66,7 @@ def test_a_tuning_keeps_what_beat_the_plan_and_not_the_settings_that_both_share(
         ({"model": "m"}, "Tune again, or remove the file."),
         (dict(record().as_dict(), change={"protocol": "grpc"}), "'protocol' is not known"),
         (dict(record().as_dict(), change=[]), "change: [] is not a mapping"),
-        (dict(record().as_dict(), model="../x"), "no name for a model"),
+        (dict(record().as_dict(), model="../x"), "not a valid name for a model"),
     ],
 )
 def test_a_file_that_somebody_damaged_is_one_line_with_its_name(data, words):
