@@ -30,6 +30,7 @@ _OPTIONS = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "earlier": {"type": "path"},
     "running": {"type": "str"},
+    "planned": {"type": "str"},
     "path": {"type": "path"},
     "display": {"type": "bool", "default": True},
 }
@@ -50,7 +51,8 @@ class ActionModule(ActionBase):
             refuse(_OPTIONS, self._task.args)
             _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
             hosts = fleet_plans.variables_of(options["hosts"], task_vars["hostvars"])
-            plans = fleet_plans.plan_all(hosts, _plan)
+            tuned: list[str] = []
+            plans = fleet_plans.plan_all(hosts, lambda variables: _plan(variables, options["planned"], tuned))
             earlier = plan_file.read(options["earlier"]) if options["earlier"] else None
             running = fleet_plans.against(plans, hosts, options["running"])
             decision = plan_file.write(plans, options["path"], self._task.check_mode)
@@ -68,16 +70,19 @@ class ActionModule(ActionBase):
                 changes=None if earlier is None else plan_text.differences(plans, earlier)[1:],
                 running=running,
                 news=fleet_plans.news(plans, hosts, options["running"]),
+                tuned=sorted(set(tuned)),
             ),
         )
 
 
-def _plan(variables):
-    """The plan of a host, or None without its capabilities. Faults of its variables are reported in any case."""
+def _plan(variables, planned, tuned):
+    """Return the plan of a host, or None without its capabilities. Report faults of its variables in any case.
+
+    tuned: gets the host's name if a model's graph counts in its plan.
+    """
     role_variables.role(f"{_FOLDERS[0]}/{_ROLE}").refuse_unknown(variables, f"tfserving.fleet.{_ROLE}")
     known = role_variables.mentioned(*_FOLDERS) | {f"tfserving_{key}" for key in KEYS}
     role_variables.refuse_misspelt(variables, known, MODEL_KEYS)
-    host = host_variables.Host(evaluated(variables, lambda value: value), secret_variables)
-    capabilities = host.variables["ansible_facts"].get("tfserving_capabilities")
-    plan = host_variables.resolved(host, capabilities or {}, host_variables.Purpose(for_server=False))["plan"]
-    return plan if capabilities else None
+    own = evaluated(variables, lambda value: value)
+    host = host_variables.Host(own, secret_variables, lambda path: tuned.append(variables["inventory_hostname"]))
+    return host_variables.plan_of(host, planned)

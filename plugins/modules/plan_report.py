@@ -30,6 +30,11 @@ options:
         would change.
       - A host without this variable is compared with its fact C(ansible_facts.tfserving_servers), if it has that.
     type: str
+  planned:
+    description:
+      - Name of the variable that holds the result of M(tfserving.fleet.host_plan) on hosts with tunings, which RV(tuned) lists. The plans of these hosts are
+        taken from there, because they depend on the graphs of the published models.
+    type: str
   path:
     description: File on the controller for the plans as JSON. The action creates missing folders.
     type: path
@@ -94,6 +99,12 @@ running:
   sample: {web-1: {seen: now, reason: null, differences: ["digits: image: tensorflow/serving:2.19.1 -> tensorflow/serving:2.20.0"]}}
 news:
   description: Hosts whose running servers differ from the remembered ones.
+  type: list
+  elements: str
+  returned: success
+  sample: [web-1]
+tuned:
+  description: Hosts with a tuning that depends on the graph of a published model.
   type: list
   elements: str
   returned: success

@@ -96,6 +96,17 @@ def planned(host: Host, purpose: Purpose, detect: Callable[[], dict[str, Any]]) 
     }
 
 
+def plan_of(host: Host, planned: str | None) -> dict[str, Any] | None:
+    """Return the plan of a host, or None without its capabilities. planned: the variable with the result of host_plan on hosts that have one."""
+    on_host = host.variables[planned] if planned and planned in host.variables else {}
+    if on_host.get("plan"):
+        plan: dict[str, Any] = on_host["plan"]
+        return plan
+    capabilities = host.variables["ansible_facts"].get("tfserving_capabilities")
+    found: dict[str, Any] = resolved(host, capabilities or {}, Purpose(for_server=False))["plan"]
+    return found if capabilities else None
+
+
 def resolved(host: Host, capabilities: Mapping[str, Any] | None, purpose: Purpose = WHOLE) -> dict[str, Any]:
     """{plan, server} of a host (desired_server.resolve)."""
     variables = host.variables

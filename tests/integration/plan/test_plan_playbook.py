@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
+from ansible_collections.tfserving.fleet.tests.support import modules
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "tests" / "unit" / "plan"))
@@ -152,7 +155,7 @@ def test_a_fleet_from_the_cache_without_connections(fleet):
         "b": "tensorflow/serving:2.20.0",
         "old": None,
     }
-    assert sum(tasks.values()) <= 3 + 3
+    assert sum(tasks.values()) <= 3 + 5
 
 
 def test_offline_leaves_hosts_without_facts_alone(fleet):
@@ -340,7 +343,7 @@ def test_many_hosts_from_a_warm_cache_cost_one_task_each(fleet):
     code, output, tasks = fleet.run({name: {} for name in names}, tfserving_plan_offline=True)
     assert code == 0, output[-2000:]
     assert "PLAN for 200 hosts" in output
-    assert sorted(tasks) == names and sum(tasks.values()) <= len(names) + 3
+    assert sorted(tasks) == names and sum(tasks.values()) <= len(names) + 5
 
 
 class IdleEngine(http.server.BaseHTTPRequestHandler):
@@ -388,9 +391,57 @@ def test_asking_what_runs_costs_one_task_a_host_and_another_where_it_changed(fle
     names = known_fleet(fleet, 6)
     code, output, tasks = fleet.run(dict.fromkeys(names, here))
     assert code == 0, output[-2000:]
-    assert sum(tasks.values()) <= 2 * len(names) + 3 and "digits: not served yet" in output
+    assert sum(tasks.values()) <= 2 * len(names) + 5 and "digits: not served yet" in output
     code, output, tasks = fleet.run(dict.fromkeys(names, here))
-    assert code == 0 and sum(tasks.values()) <= len(names) + 3, tasks
+    assert code == 0 and sum(tasks.values()) <= len(names) + 5, tasks
+
+
+def test_the_plan_names_a_tuning_whose_model_has_another_graph_now(fleet, idle_engine, model_directory):
+    published = fleet.directory / "models" / "digits" / "saved_model" / "1"
+    shutil.copytree(model_directory / "half_plus_two" / "1", published)
+    graph = modules.call("saved_model_info", path=str(published))["saved_model"]["structure"]
+    fleet.known("tuned", "haswell")
+    fleet.known("other", "zen4")
+    kept = {
+        "protocol": "grpc",
+        "form": "saved_model",
+        "batching": {"max_batch_size": 8},
+        "environment": {},
+        "flags": {},
+    }
+    found = {
+        "model": "digits",
+        "backend": "docker",
+        "image": "tensorflow/serving:2.20.0",
+        "start": dict(kept, batching=None),
+        "configuration": kept,
+        "total": {"kept": True, "gain": 0.5, "gain_interval": (0.4, 0.6)},
+        "method": {"confidence": 0.95, "concurrency": 8, "examples": None},
+    }
+    here = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "tfserving_state_directory": str(fleet.directory / "state"),
+        "tfserving_model_directory": str(fleet.directory / "models"),
+        "tfserving_tunings_directory": str(fleet.directory / "tunings"),
+        "tfserving_engine_socket": idle_engine,
+    }
+    hosts = {"tuned": here, "other": here}
+    tuning_class = golden.machine(**golden.CASES["machines"]["haswell"])["classes"]["tuning"]
+
+    def planned(structure, **more):
+        record = tunings.kept(found, tuning_class, "2.20.0", "web-1", "2026-01-02 03:04 UTC", structure)
+        tuning_files.write(record, str(fleet.directory / "tunings"))
+        code, output, tasks = fleet.run(hosts, **more)
+        assert code == 0, output[-2000:]
+        return re.sub(r"\s+", " ", output), tasks
+
+    output, tasks = planned(graph)
+    assert "max_batch_size 8" in output and "other graph" not in output and tasks["tuned"] + tasks["other"] <= 10
+    output, _tasks = planned(dict(graph, graph="0" * 16))
+    assert "max_batch_size 8" in output and "other graph of the model" in output and "tfserving.fleet.tune" in output
+    output, _tasks = planned(dict(graph, graph="0" * 16), tfserving_stale_tunings="fail")
+    assert "other graph of the model" in output and "nothing is refused" not in output
 
 
 def test_the_example_inventory_groups_by_class_and_is_planned(fleet):
