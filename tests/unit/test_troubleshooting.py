@@ -123,7 +123,7 @@ def texts(node, *scopes):
 
 def plain(text):
     """A text for comparison."""
-    text = re.sub(r"[\\'\"`*“”‘’]", "", text).casefold().strip().rstrip(".")
+    text = re.sub(r"[\\'\"`*\u201c\u201d\u2018\u2019]", "", text).casefold().strip().rstrip(".")
     return re.sub(r"[\s…]*…[\s…]*", VALUE, re.sub(r"\s+", " ", text))
 
 

@@ -117,14 +117,14 @@ def lent_file(path: str | None, user: str | None) -> Iterator[None]:
 def _numbers(user: str, where: str = "user") -> tuple[int, int]:
     """(UID, GID) of UID, UID:GID or a name."""
     name, _colon, group = user.partition(":")
+    if group and not group.isdecimal():
+        raise FleetError(f"{user!r} is no user; allowed: a name, UID or UID:GID", where=where)
     try:
         known = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except (KeyError, OverflowError):
         if not name.isdecimal():
             raise FleetError(f"{name!r} is no account of this host", where=where) from None
         return int(name), int(group or name)
-    if group and not group.isdecimal():
-        raise FleetError(f"{user!r} is no user; allowed: a name, UID or UID:GID", where=where)
     return known.pw_uid, int(group or known.pw_gid)
 
 

@@ -18,7 +18,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textprot
 
 try:
     from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
-    from google.protobuf.message import DecodeError as DecodeError
+    from google.protobuf import message as protobuf_message
+
+    DecodeError = protobuf_message.DecodeError
 except ImportError:
     descriptor_pb2 = None  # type: ignore[assignment]
 

@@ -25,7 +25,7 @@ def test_what_is_needed(tmp_path, monkeypatch):
     assert len(found) < 12 and not any(".staged" in str(path) for path in found)
 
 
-@pytest.mark.parametrize("user", ["no-such-account", "root:wheel-of-fortune", "", "-5"])
+@pytest.mark.parametrize("user", ["no-such-account", "root:wheel-of-fortune", "54321:users", "", "-5"])
 def test_account_that_does_not_exist(user):
     with pytest.raises(FleetError, match="^convert_user: "):
         account.chosen([user], ["/"], "convert_user")
