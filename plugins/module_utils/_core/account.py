@@ -42,11 +42,11 @@ def for_model(user: str | None, needed: Sequence[str], model: str) -> tuple[str 
     found, why = chosen(candidates, [*needed, tempfile.gettempdir()], _OPTION)
     if user and not found:
         raise FleetError(
-            why, where=_OPTION, remedy=f"Let it read that, name an account that can, or accept root ({_OPTION}: root)."
+            why,
+            where=_OPTION,
+            remedy=f"Give this user read access, set {_OPTION} to an account that has it, or accept root ({_OPTION}: root).",
         )
-    warning = (
-        f"TensorFlow runs {model} as root: {why}. Let it read that, or name an account that can, or root ({_OPTION})."
-    )
+    warning = f"TensorFlow runs {model} as root: {why}. Give this user read access, or set {_OPTION} to an account that has it, or to root."
     return found, () if found else (warning,)
 
 
@@ -121,10 +121,10 @@ def _numbers(user: str, where: str = "user") -> tuple[int, int]:
         known = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except (KeyError, OverflowError):
         if not name.isdecimal():
-            raise FleetError(f"{name!r} is no account of this host", where=where) from None
+            raise FleetError(f"{name!r} is not an account on this host", where=where) from None
         return int(name), int(group or name)
     if group and not group.isdecimal():
-        raise FleetError(f"{user!r} is no user; allowed: a name, UID or UID:GID", where=where)
+        raise FleetError(f"{user!r} is not a valid user; allowed: a name, UID or UID:GID", where=where)
     return known.pw_uid, int(group or known.pw_gid)
 
 
@@ -149,7 +149,7 @@ def _first_refused(uid: int, gid: int, paths: Sequence[str]) -> str:
     with os.fdopen(reading, "rb") as stream:
         found = stream.read().decode("utf-8", "surrogateescape")
     os.waitpid(child, 0)
-    return found[1:] if found else "anything here, as this process may not become another account"
+    return found[1:] if found else "anything here, because this process cannot change to another account"
 
 
 def _refused(paths: Sequence[str]) -> Iterator[str]:

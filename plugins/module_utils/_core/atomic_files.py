@@ -78,7 +78,7 @@ def lock(stream: IO[Any], wait_s: float, what: str, where: str) -> None:
         except BlockingIOError as fault:
             if time.monotonic() > end:
                 raise FleetError(
-                    f"somebody else is changing this {what}", where=where, remedy="Try again when that has ended."
+                    f"another process is changing this {what}", where=where, remedy="Try again when it has finished."
                 ) from fault
         time.sleep(_POLL_S)
 

@@ -39,19 +39,21 @@ class Limits:
         self.bytes += size
         self._members += 1
         if self._members > self._most_members:
-            raise self.fault(f"it holds more than {self._most_members} files and folders")
+            raise self.fault(f"it contains more than {self._most_members} files and folders")
         if name.count("/") > _FOLDERS:
-            raise self.fault(f"it holds folders that are more than {_FOLDERS} deep")
+            raise self.fault(f"it contains folders that are nested more than {_FOLDERS} deep")
         self.check(self.bytes)
 
     def check(self, size: int) -> None:
         """Raise FleetError where so much was unpacked, or would be."""
         if size > self.most_bytes:
-            raise self.fault(f"it would be more than {self.most_bytes >> 20} MiB unpacked")
+            raise self.fault(f"its content is larger than {self.most_bytes >> 20} MiB")
 
     def fault(self, what: str) -> FleetError:
         """The FleetError for an archive that is beyond the limits."""
-        return FleetError(what, where=self.where, remedy="Unpack it where that is safe, look, and name the folder.")
+        return FleetError(
+            what, where=self.where, remedy="Unpack it in a safe place, inspect its content, and use the folder."
+        )
 
 
 def unpacked_bytes(packed_bytes: int, small_bytes: int = _SMALL_BYTES) -> int:
@@ -100,7 +102,7 @@ class _Bounded:
     def read(self, size: int = -1) -> bytes:
         """As of a file."""
         if not 0 <= size <= _HEADER_BYTES:
-            raise self._limits.fault("a header of it is longer than any file system allows")
+            raise self._limits.fault("one of its headers is longer than any file system allows")
         content: bytes = self._stream.read(size)
         self._limits.check(self._stream.tell())
         return content

@@ -109,7 +109,7 @@ def absolute_path(name: str, value: _Path) -> _Path:
 def one_line(name: str, value: str) -> None:
     """Raise FleetError for a text with control characters: it would forge lines of logs and of configurations."""
     if _CONTROL.search(value):
-        raise FleetError(f"{value!r} has a line break or another control character", where=name, remedy="Leave it out.")
+        raise FleetError(f"{value!r} has a line break or another control character", where=name, remedy="Remove it.")
 
 
 def is_at(path: Any, directory: str, rest: str) -> bool:
@@ -130,7 +130,7 @@ def file_mode(name: str, value: _Value) -> _Value:
     )
     if value is not None and not fits:
         raise FleetError(
-            f"{value!r} is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r",
+            f"{value!r} is not a valid file mode; allowed: octal digits in quotes, such as '0644', or symbols, such as u=rw,g=r",
             where=name,
         )
     return value
@@ -158,7 +158,7 @@ def unusable(specification: Specification, values: Mapping[str, Any] | None, whe
             if _is_endless(item, may_be_text="float" in (option.get("type"), option.get("elements"))):
                 return FleetError(f"{item!r} is not a finite number", where=at)
             if "path" in (option.get("type"), option.get("elements")) and "\0" in str(item):
-                return FleetError("it holds a NUL character, and no file has such a name", where=at)
+                return FleetError("it contains a NUL character, which no file name can contain", where=at)
             fault = (
                 unusable(option["options"], item, f"{at}.")
                 if option.get("options") and isinstance(item, dict)

@@ -132,7 +132,7 @@ def call(
                 raise FleetError(
                     f"cannot run {runner[0]!r}: {fault.strerror}",
                     where="python",
-                    remedy="Name a program that exists on this host.",
+                    remedy="Set the path of a program that exists on this host.",
                 ) from fault
             stack.callback(
                 cast(IO[bytes], process.stdin).close
@@ -141,7 +141,7 @@ def call(
                 status = process.wait(timeout_s)
             except subprocess.TimeoutExpired as fault:
                 raise FleetError(
-                    f"no result after {timeout_s} s", where=entry, remedy="Allow more time, or give it less to do."
+                    f"no result after {timeout_s} s", where=entry, remedy="Allow more time, or reduce the work."
                 ) from fault
             finally:
                 if process.poll() is None:
@@ -156,7 +156,7 @@ def call(
                     if status < 0
                     else f"ended with exit status {status}"
                 )
-                raise FleetError(f"{how}; its last words: {' | '.join(words) or 'none'}", where=entry)
+                raise FleetError(f"{how}; last output: {' | '.join(words) or 'none'}", where=entry)
             with os.fdopen(shared_folders.open_file(told, os.O_RDONLY), encoding="utf-8") as stream:
                 return _result(stream.read(), entry)
 
@@ -168,7 +168,7 @@ def _result(text: str, entry: str) -> Any:
         fault = FleetError.from_dict(told["error"]) if "error" in told else None
         reply = told.get("result")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as broken:
-        raise FleetError("what it gave back is not what such a program answers", where=entry) from broken
+        raise FleetError("the result of the program is malformed", where=entry) from broken
     if fault:
         raise fault
     return reply
@@ -188,7 +188,9 @@ def answer(argv: Sequence[str], work: Callable[[Any], Any]) -> int:
             raise
         reply = {
             "error": FleetError(
-                f"cannot be written: {fault.strerror}", where=fault.filename or asked, remedy="Make room there."
+                f"cannot write the file: {fault.strerror}",
+                where=fault.filename or asked,
+                remedy="Free disk space there.",
             ).as_dict()
         }
     atomic_files.write_file(told, json.dumps(reply).encode())

@@ -45,7 +45,7 @@ def refuse_wrong(specification: Specification, values: Mapping[str, Any], defaul
         _refuse_wrong_keys(name, option, value)
         below = _below_zero(option, value)
         if below is not None:
-            raise FleetError(f"{below!r} is below 0; allowed: {_allowed(option)}, none below 0", where=name)
+            raise FleetError(f"{below!r} is below 0; allowed: {_allowed(option)}, 0 or more", where=name)
 
 
 def _wrong(option: Option, value: Any, nullable: bool) -> str | None:
@@ -55,7 +55,7 @@ def _wrong(option: Option, value: Any, nullable: bool) -> str | None:
         return (
             None
             if nullable or kind not in (*_TEXTS, "list")
-            else f"null is no value; allowed: {_allowed(option)}; leave it out for the default"
+            else f"null is not a valid value; allowed: {_allowed(option)}; omit it for the default"
         )
     if not _is_a(kind, value):
         return f"{_shown(option, value)}{_kind(value)}; allowed: {_allowed(option)}"
@@ -68,7 +68,9 @@ def _wrong(option: Option, value: Any, nullable: bool) -> str | None:
         ),
         items,
     )
-    return None if wrong is items else f"{wrong!r} in it is {_kind(wrong)}; allowed: {_allowed(option)}"
+    return (
+        None if wrong is items else f"the list contains {wrong!r}, which is {_kind(wrong)}; allowed: {_allowed(option)}"
+    )
 
 
 def _check_choice(where: str, option: Option, value: Any) -> None:

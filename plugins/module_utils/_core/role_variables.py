@@ -58,9 +58,9 @@ class Role:
                 return taken(yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
         except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as fault:
             raise FleetError(
-                f"the list of the role's variables cannot be read ({fault.__class__.__name__})",
+                f"cannot read the list of the role's variables ({fault.__class__.__name__})",
                 where=path,
-                remedy="Give role_path the directory of a role that has this file.",
+                remedy="Set role_path to the directory of a role that has this file.",
             ) from fault
 
     def is_default(self, name: str, variables: Mapping[str, Any]) -> bool:
@@ -124,7 +124,7 @@ def refuse_misspelt(names: Collection[str], known: Collection[str], of_models: I
     """
     for key in of_models:
         if WIDE_PREFIX + key in names and WIDE_PREFIX + key not in known:
-            remedy = f"Give {key} to each model in {WIDE_PREFIX}models."
+            remedy = f"Set {key} for each model in {WIDE_PREFIX}models."
             raise FleetError("no such variable", where=WIDE_PREFIX + key, remedy=remedy)
     for name in sorted(name for name in names if name.startswith(WIDE_PREFIX) and name not in known):
         other = closest(name, known, WIDE_PREFIX, _CLOSE)

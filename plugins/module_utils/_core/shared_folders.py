@@ -28,7 +28,7 @@ def accept(account: str | None) -> None:
         try:
             _accepted.add(int(account) if account.isdecimal() else pwd.getpwnam(account).pw_uid)
         except (KeyError, ValueError) as fault:
-            raise FleetError(f"{account!r} is no account of this host", where="folder_owner") from fault
+            raise FleetError(f"{account!r} is not an account on this host", where="folder_owner") from fault
 
 
 def refuse_foreign(path: str) -> None:
@@ -43,9 +43,9 @@ def refuse_foreign(path: str) -> None:
         if owner not in accepted:
             name = _name_of(owner)
             raise FleetError(
-                f"{part} belongs to {name}, who could make root write elsewhere",
+                f"{part!r} belongs to {name}, who could make root write elsewhere",
                 where=path,
-                remedy=f"Give it to root (chown), run as {name} (become_user), or name another folder.",
+                remedy=f"Change its owner to root (chown), run as {name} (become_user), or use another folder.",
             )
 
 
@@ -125,9 +125,9 @@ def is_inside(path: str, folder: str) -> bool:
 def leaves(path: str, real: str) -> FleetError:
     """The FleetError for a link that leaves the folder that is copied."""
     return FleetError(
-        f"it is a link to {real}, outside of the folder",
+        f"it is a link to {real!r}, outside of the folder",
         where=path,
-        remedy="Copy the folder with what its links lead to (cp -rL), and name the copy.",
+        remedy="Copy the folder with the targets of its links (cp -rL), and use the copy.",
     )
 
 
@@ -136,7 +136,7 @@ _TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 def _strange(path: str) -> FleetError:
     return FleetError(
-        "it is a link or no plain file, where this collection keeps a file", where=path, remedy="Remove it."
+        "it is a link or not a regular file, but this collection stores a file here", where=path, remedy="Remove it."
     )
 
 

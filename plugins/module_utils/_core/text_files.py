@@ -37,12 +37,14 @@ def _read(path: str) -> str | None:
     except FileNotFoundError:
         text = None
     except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+        raise FleetError(f"cannot read the file: {fault.strerror}", where=path) from fault
     directory = os.path.dirname(path)
     while not os.path.exists(directory):
         directory = os.path.dirname(directory)
     if not os.access(directory, os.W_OK):
-        raise FleetError(f"this user may not write to {directory}", where=path, remedy="Use become, or another path.")
+        raise FleetError(
+            f"this user cannot write to {directory!r}", where=path, remedy="Set become: true, or use another path."
+        )
     return text
 
 
@@ -60,7 +62,7 @@ def _write(path: str, text: str | None) -> None:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             atomic_files.write_file(path, text.encode())
     except OSError as fault:
-        raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
+        raise FleetError(f"cannot write the file: {fault.strerror}", where=path) from fault
 
 
 def _decide(before: Texts, wanted: Texts, warnings: Iterable[str]) -> Decision:

@@ -312,7 +312,7 @@ def test_the_difference_against_an_earlier_plan_and_check_mode(fleet):
         ({"tfserving_models": "{{ nowhere }}"}, "tfserving_models: cannot be evaluated: 'nowhere' is undefined (on a)"),
         (
             {"tfserving_optimize": "none"},
-            "tfserving_optimize: no such variable. Give optimize to each model in tfserving_models (on a)",
+            "tfserving_optimize: no such variable. Set optimize for each model in tfserving_models (on a)",
         ),
         ({"tfserving_plan_path": "/proc/nowhere/plan.json"}, "path: cannot write '/proc/nowhere/plan.json'"),
     ],
