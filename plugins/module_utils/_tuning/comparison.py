@@ -120,13 +120,13 @@ def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0
     count, rounds, whole = len(pairs), sum(pair.rounds for pair in pairs), scatter.with_pairs(pairs)
     degrees = whole.degrees or count - 1
     if not pairs or degrees < 1:
-        reason = f"{_counted(pairs)} with goodput, and the noise is not known"
+        reason = f"{_counted(pairs)} with goodput, and the noise is unknown"
         return Comparison(_gain(pairs), (None, None), None, "inconclusive", reason, count, rounds)
     mean = _mean(_logs(pairs))
     deviation = math.sqrt(max(whole.squares / (whole.degrees or 1), _variance(pairs)))
     error = deviation / math.sqrt(count)
-    reach, floor = (student_quantile(level, degrees) * error for level in (rules.interval_level, rules.gain_level))
-    low, high = mean - reach, mean + reach
+    half_width, floor = (student_quantile(level, degrees) * error for level in (rules.interval_level, rules.gain_level))
+    low, high = mean - half_width, mean + half_width
     threshold, worth = max(floor, math.log1p(rules.minimum_gain)), math.log1p(rules.minimum_gain)
     gain, silent = _gain(pairs), _silent(pairs)
     noise = f"the noise floor of {_percent(math.expm1(floor))}" if not silent else "the noise"
@@ -142,13 +142,13 @@ def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0
     elif mean > threshold and (count > 1 or left <= 0):
         verdict, why = "gain", f"faster, beyond {noise}"
     elif left > 0 and mean + rules.optimism * error < _needed(rules, deviation, degrees + left, count + left):
-        verdict, why = "unlikely", f"{left} more pairs would hardly show a gain worth keeping"
+        verdict, why = "unlikely", f"{left} more pairs are unlikely to show a gain worth keeping"
     elif mean > threshold:
         why = "a gain needs a second pair"
     elif mean > worth:
         why = f"not more than {noise}"
     else:
-        why = "the interval holds both no gain and one worth keeping"
+        why = "the interval contains both no gain and a gain worth keeping"
     return Comparison(
         gain,
         (math.expm1(low), None if gain is None else math.expm1(high)),
@@ -215,7 +215,7 @@ def _counted(pairs: Sequence[Pair]) -> str:
 
 def _borrowed(count: int, scatter: Scatter) -> str:
     """What a single pair says of its interval."""
-    return "" if count > 1 else f" whose scatter is that of other pairs, {scatter.degrees} degrees of freedom"
+    return "" if count > 1 else f" with the scatter of other pairs, {scatter.degrees} degrees of freedom"
 
 
 def _silent(pairs: Sequence[Pair]) -> str:

@@ -45,13 +45,13 @@ def candidates(given: Iterable[Any], model: str, start: Configuration) -> list[C
         for key in candidate:
             one_of(where, key, CANDIDATE_KEYS)
         if not isinstance(candidate.get("name"), str) or not isinstance(candidate.get("change"), dict):
-            raise FleetError("needs a name, a text, and a change, a mapping such as {protocol: grpc}", where=where)
+            raise FleetError("it needs a name (a text) and a change (a mapping such as {protocol: grpc})", where=where)
         trial_configuration.changed(start, candidate["change"], f"{where} ({candidate['name']})")
         if "protocol" in candidate["change"] and len(candidate["change"]) > 1:
             raise FleetError(
-                "a change of protocol is the clients' to make, and the rest is the server's",
+                "protocol is a setting of the clients, and the other changes are settings of the server",
                 where=f"{where} ({candidate['name']})",
-                remedy="Make two candidates of it.",
+                remedy="Split it into two candidates.",
             )
         found.append(cast(Candidate, {key: candidate.get(key) for key in CANDIDATE_KEYS}))
     return [candidate for candidate in found if candidate["model"] in (None, model)]
@@ -75,7 +75,11 @@ def cpu_sets(usable: Iterable[int]) -> tuple[list[int] | None, list[int] | None,
     """
     usable = sorted(usable)
     if len(usable) < 2:
-        return None, None, "Server and generator shared the only CPU, so the figures are lower than the server's own."
+        return (
+            None,
+            None,
+            "Server and load generator shared the only CPU, so the figures are lower than those of a server alone.",
+        )
     share = max(1, len(usable) // 4)
     return usable[share:], usable[:share], None
 
@@ -100,7 +104,7 @@ def judge(
         if not accepted:
             return False, reason
     if comparison is None:
-        return False, "no round was free of void windows, so nothing was measured"
+        return False, "every round has a void window, so nothing was measured"
     was, now = latency["before"], latency["after"]
     if objective_p99_ms is not None and now is not None and now > objective_p99_ms and (was is None or now > was):
         return False, f"p99 of {now:.1f} ms misses the objective of {objective_p99_ms:g} ms"

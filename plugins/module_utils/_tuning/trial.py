@@ -73,23 +73,27 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
     if options["keep_in"] and not check_mode:
         tuning_files.make_folder(options["keep_in"])
     folder = f"{options['model_directory']}/{options['name']}"
-    forms = _forms(controller.call, folder)
-    if not forms and not check_mode:
+    variants = _variants(controller.call, folder)
+    if not variants and not check_mode:
         raise FleetError(
-            f"no published form of the model in {folder}",
+            f"no published variant of the model in {folder!r}",
             where=options["name"],
             remedy="Publish it first, with the role tfserving.fleet.tfs_model.",
         )
     structure, log = None, TrialLog(None)
     if options["keep_in"] and not check_mode:
         log = TrialLog(_log_path(options))
-        structure = saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in forms else None
-    trial = Trial(controller, options, forms, log, structure)
+        structure = (
+            saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in variants else None
+        )
+    trial = Trial(controller, options, variants, log, structure)
     if check_mode:
         missing = (
             []
-            if forms
-            else [f"{folder} holds no published form of the model; a real run fails unless it does by then."]
+            if variants
+            else [
+                f"{folder!r} contains no published variant of the model. Publish one before you run without check mode."
+            ]
         )
         return {"changed": False, "tuning": None, "actions": trial.intentions(), "warnings": missing}
     with trial:
@@ -109,7 +113,7 @@ def _log_path(options: Mapping[str, Any]) -> str:
     return f"{folder}/.{name}.log"
 
 
-def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
+def _variants(call: Callable[..., Any], folder: str) -> dict[str, str]:
     """{form: base path} of what is published for the model on the host."""
     # The type directory would leave out links to folders.
     found = [
@@ -127,23 +131,23 @@ class Trial:
         self,
         controller: Controller,
         options: Mapping[str, Any],
-        forms: Mapping[str, str],
+        variants: Mapping[str, str],
         log: TrialLog,
         structure: Mapping[str, str] | None,
     ) -> None:
         self._say = controller.say
         measured = {key: value for key, value in options.items() if key not in _NOT_MEASURED}
-        identity = [controller.host, measured, sorted(forms), structure]
-        self.options, self.forms = options, forms
+        identity = [controller.host, measured, sorted(variants), structure]
+        self.options, self.variants = options, variants
         self.start = trial_configuration.complete(options["start"])
-        if forms:
-            one_of("start.form", self.start["form"], sorted(forms))
+        if variants:
+            one_of("start.form", self.start["form"], sorted(variants))
         try:
             parameters.check(self.start["batching"] or {})
         except FleetError as fault:
             raise FleetError(fault.what, where=f"start.batching.{fault.where}", remedy=fault.remedy) from fault
         self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
-        self.servers = TrialServers(controller.call, options, forms)
+        self.servers = TrialServers(controller.call, options, variants)
         self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
         self._waiting = self._later = (
             0  # candidates after the one that is measured; how many came after those that were given
@@ -207,7 +211,7 @@ class Trial:
 
     def _remedy_for_nothing(self) -> str:
         if not self.options["samples"]:
-            return "The requests were made up from the signature. Give samples (an .npz file) that the model takes."
+            return "The requests were generated from the signature. Set samples to an .npz file that fits the model."
         return "Check that the samples fit the model."
 
     def _duration(self) -> str:
@@ -218,7 +222,7 @@ class Trial:
         left = self._measurement.pairs_left(_RESERVED_PAIRS)
         if left is None or left >= count:
             return text
-        return f"{text}, and the budget of {self.options['budget_min']:g} minutes holds {left} of them"
+        return f"{text}, and the budget of {self.options['budget_min']:g} minutes is enough for {left} of them"
 
     def _search(self, accuracy: float | None) -> tuple[Configuration, list[dict[str, Any]]]:
         """(best configuration, steps): each candidate against the best so far. Then those that lost before another one was kept, once more, and at last
@@ -266,9 +270,9 @@ class Trial:
         elif set(candidate["change"]) == {"protocol"}:
             return best, self._advise(candidate, accuracy)
         elif tried == best:
-            reason = "this is what runs already"
-        elif tried["form"] not in self.forms:
-            reason = f"there is no {tried['form']} form of the model: its conversion was refused or not asked for"
+            reason = "it does not change the current configuration"
+        elif tried["form"] not in self.variants:
+            reason = f"there is no variant {tried['form']!r} of the model: its conversion was refused or not requested"
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
             return best, self._step(candidate, False, reason, None, unmeasured)
@@ -277,7 +281,7 @@ class Trial:
     def _try(
         self, best: Configuration, tried: Configuration, candidate: Candidate, accuracy_before: float | None
     ) -> dict[str, Any]:
-        self._say(f"{self.options['name']}: {candidate['name']}: starting it beside the best so far")
+        self._say(f"{self.options['name']}: {candidate['name']}: starting it alongside the best so far")
         try:
             measured = self._measurement.compare(best, tried, self._search_rules(), _RESERVED_PAIRS + self._waiting)
         except FleetError as fault:
@@ -298,7 +302,7 @@ class Trial:
             self.options["metric_goal"],
         )
         if kept and tried["form"] != best["form"] and not self.options["samples"]:
-            kept, reason = False, f"{reason}; kept only with samples on which its answers can be judged"
+            kept, reason = False, f"{reason}; another variant is kept only with samples to verify its answers"
         fragile = self.servers.fragile(tried)
         if fragile and kept:
             kept = self.options["accept_fragile"]
@@ -320,7 +324,7 @@ class Trial:
             accuracy, reason = measured.accuracy, measured.comparison.reason
         except FleetError as fault:
             reason = f"it could not be measured: {fault}"
-        reason = f"advice to the owners of clients that use {other}; no part of the total: {reason}"
+        reason = f"advice to the owners of clients that use {other}, not part of the total: {reason}"
         return self._step(candidate, False, reason, measured, accuracy, advice=True)
 
     def _step(
@@ -429,7 +433,7 @@ def _why_nothing(windows: Sequence[Any]) -> str:
         errors.update(window["errors"])
     sent = sum(window["requests"] for window in windows)
     counted = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
-    return f"none of {sent} requests was answered well" + (f": {counted}" if counted else "")
+    return f"none of {sent} requests succeeded" + (f": {counted}" if counted else "")
 
 
 def _against(old: Mapping[str, Any] | None, figures: Mapping[str, Any] | None) -> dict[str, Any]:

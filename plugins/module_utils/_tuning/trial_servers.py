@@ -32,11 +32,11 @@ def server_name(model: str, key: str) -> str:
 class TrialServers:
     """The servers of one tuning. Leaving the context stops all of them.
 
-    call: runs a module on the host and returns its result, or raises FleetError. forms: {form: base path} of the model.
+    call: runs a module on the host and returns its result, or raises FleetError. variants: {form: base path} of the model.
     """
 
-    def __init__(self, call: Callable[..., Any], options: Mapping[str, Any], forms: Mapping[str, str]) -> None:
-        self._call, self._options, self._forms = call, options, forms
+    def __init__(self, call: Callable[..., Any], options: Mapping[str, Any], variants: Mapping[str, str]) -> None:
+        self._call, self._options, self._variants = call, options, variants
         self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(
             limits.parse_cpu_list(options["cpus"], "cpus")
         )
@@ -122,7 +122,7 @@ class TrialServers:
             self._call("tfserving.fleet.batching_parameters", path=path, **of["batching"])
         described = {
             "model_name": self._options["name"],
-            "model_base_path": self._forms[of["form"]],
+            "model_base_path": self._variants[of["form"]],
             "grpc_port": 0,
             "rest_port": 0,
             "flags": of["flags"],
