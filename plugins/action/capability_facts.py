@@ -38,7 +38,7 @@ def describe_by_library(capabilities):
         import cpuinfo as library
     except ImportError:
         return [
-            "this controller has no /proc/cpuinfo, so its CPU is not known: install the Python package py-cpuinfo beside Ansible"
+            "this controller has no /proc/cpuinfo, so its CPU is unknown: install the Python package py-cpuinfo in Ansible's environment"
         ]
     found = cpuinfo.read(py_cpuinfo.as_text(library.get_cpu_info()), capabilities["architecture"])
     capabilities["cpu"].update(found["cpu"], usable=float(found["cpu"]["threads"] or 1))

@@ -71,7 +71,7 @@ def evaluated(variables, template, is_own=lambda name: True):
         try:
             return template(variables[name])
         except AnsibleError as fault:
-            raise FleetError(f"cannot be evaluated: {str(fault).partition(chr(10))[0]}", where=name) from fault
+            raise FleetError(f"cannot evaluate the variable: {str(fault).partition(chr(10))[0]}", where=name) from fault
 
     return host_variables.Evaluated(variables, value_of, is_own)
 

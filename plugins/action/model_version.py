@@ -47,9 +47,9 @@ class ActionModule(ActionBase):
             found = self._find_needle("files", source)
         except AnsibleError as fault:
             raise FleetError(
-                "there is neither such a folder nor such an archive on the controller",
+                "the controller has no folder or archive at this path",
                 where=source,
-                remedy="Set remote_src for a path on the host.",
+                remedy="Set remote_src: true for a path on the host.",
             ) from fault
         if not os.path.isdir(found):
             return stack.enter_context(transfer.unpacked(found, checksum))
@@ -73,6 +73,6 @@ class ActionModule(ActionBase):
             )
             if result.get("missing") == before:
                 raise FleetError(
-                    "the host lacks the same as before a piece was sent", where=arguments["path"], remedy="Run again."
+                    "the host did not store the files that it received", where=arguments["path"], remedy="Run again."
                 )
         return result

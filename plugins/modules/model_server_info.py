@@ -165,7 +165,7 @@ def _embedded(path):
             configuration = ServingConfiguration.from_dict(json.load(stream))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise FleetError(
-            f"cannot be read as the state of a server ({fault})",
+            f"cannot read the state of a server ({fault})",
             where=path,
             remedy="Deploy the server again, or remove it with state: absent.",
         ) from fault

@@ -143,7 +143,7 @@ def describe(options):
     raise FleetError(
         "container and path are empty",
         where="server_log_info",
-        remedy="Give a container, the path of a log, or its text.",
+        remedy="Set container, path, or text.",
     )
 
 
@@ -169,13 +169,15 @@ def _parsed(lines, status):
 def _of_file(path, status):
     try:
         if os.path.exists(path) and not os.path.isfile(path):
-            raise FleetError("it is no file", where=path, remedy="Name the server's log.")
+            raise FleetError("it is not a file", where=path, remedy="Set the path of the server's log.")
         with open(path, "rb") as stream:
             encoding = "utf-16" if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
         with open(path, encoding=encoding, errors="replace") as stream:
             return _parsed(stream, status)
     except OSError as fault:
-        raise FleetError(f"cannot read it: {fault.strerror}", where=path, remedy="Name the server's log.") from fault
+        raise FleetError(
+            f"cannot read the log: {fault.strerror}", where=path, remedy="Set the path of the server's log."
+        ) from fault
 
 
 def main():

@@ -250,7 +250,7 @@ def main():
     try:
         shell.run(module, lambda: HostImage(module.params, module.check_mode).reach())
     except Cancelled as cancelled:
-        module.fail_json(msg=f"stopped by {cancelled}; nothing of the image was kept but what was compiled")
+        module.fail_json(msg=f"stopped by {cancelled}; only compiled files are kept")
 
 
 if __name__ == "__main__":
