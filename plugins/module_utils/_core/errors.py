@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one exception of the collection: what is wrong, where, and what to do, in one line."""
+"""The exception of the collection: what is wrong, where, and what to do, in one line."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class FleetError(Exception):
 
     @classmethod
     def from_dict(cls, data: Fault) -> FleetError:
-        """The inverse of as_dict."""
+        """Return the error that as_dict() describes."""
         return cls(data["what"], data.get("where"), data.get("remedy"))
