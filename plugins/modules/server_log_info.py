@@ -131,7 +131,7 @@ OPTIONS = {
 
 
 def describe(options):
-    """The module's result."""
+    """Return the module's result."""
     if options["container"]:
         lines, status = engine.Engine(options["engine_socket"]).log_lines(options["container"])
         found = _parsed(lines, status)
@@ -148,7 +148,7 @@ def describe(options):
 
 
 def _parsed(lines, status):
-    """The result for a log's lines, however many there are."""
+    """Return the result for a log's lines, without keeping all of them in memory."""
     last = collections.deque(maxlen=_LAST_LINES)
 
     def kept():
@@ -181,7 +181,7 @@ def _of_file(path, status):
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     one = ["container", "path", "text"]
     module = shell.FleetModule(OPTIONS, supports_check_mode=True, required_one_of=[one], mutually_exclusive=[one])
     shell.run(module, lambda: describe(module.params))

@@ -230,7 +230,7 @@ OPTIONS = {
 
 
 class Cancelled(BaseException):
-    """Somebody wants this to end; what runs cleans up behind itself."""
+    """A signal ended the module. What runs cleans up."""
 
 
 def _cancel(number, _frame):
@@ -238,7 +238,7 @@ def _cancel(number, _frame):
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     module = shell.FleetModule(
         OPTIONS,
         supports_check_mode=True,

@@ -115,7 +115,7 @@ OPTIONS = {
 
 
 def describe(options):
-    """The module's result."""
+    """Return the module's result."""
     asked = engine.Engine(options["engine_socket"])
     found = [
         {
@@ -137,7 +137,7 @@ def describe(options):
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     module = shell.FleetModule(OPTIONS, supports_check_mode=True)
     shell.run(module, lambda: describe(module.params))
 

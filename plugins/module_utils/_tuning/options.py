@@ -48,7 +48,7 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raise FleetError for the first option that no tuning can have."""
+    """Raise FleetError for the first invalid option."""
     for name, minimum, maximum, unit in (
         ("concurrency", 1, 512, "requests in flight"),
         ("window_s", 0.5, 600, "s"),
