@@ -116,17 +116,17 @@ OPTIONS = {
 
 def describe(options):
     """Return the module's result."""
-    asked = engine.Engine(options["engine_socket"])
+    client = engine.Engine(options["engine_socket"])
     found = [
         {
             "id": image["id"],
             "names": image["tags"],
             "digests": image["digests"],
             "size_bytes": image["size_bytes"],
-            "used_by": asked.in_use(image["id"]),
+            "used_by": client.in_use(image["id"]),
             "label": image_labels.read(image["labels"]),
         }
-        for image in asked.images(image_labels.RECIPE)
+        for image in client.images(image_labels.RECIPE)
     ]
     return {
         "changed": False,
