@@ -14,10 +14,10 @@ MODULE = "tfserving.fleet.capability_facts"
 
 
 class ActionModule(ActionBase):
-    """What travels to the host only reads; what decides stays here."""
+    """Run the module, which only reads on the host, and derive classes from its result on the controller."""
 
     def run(self, tmp=None, task_vars=None):
-        """The module's result, its fact with the key classes."""
+        """Return the module's result, and add the key classes to its fact."""
         super().run(tmp, task_vars)
         result = self._execute_module(module_name=MODULE, task_vars=task_vars)
         capabilities = result.get("ansible_facts", {}).get("tfserving_capabilities")
@@ -33,12 +33,12 @@ class ActionModule(ActionBase):
 
 
 def describe_by_library(capabilities):
-    """Fill in the CPU of a controller without /proc/cpuinfo (macOS) by py-cpuinfo; return the warnings."""
+    """Fill in the CPU of a controller without /proc/cpuinfo (macOS) with py-cpuinfo. Return the warnings."""
     try:
         import cpuinfo as library
     except ImportError:
         return [
-            "this controller has no /proc/cpuinfo, so its CPU is not known: install the Python package py-cpuinfo beside Ansible"
+            "this controller has no /proc/cpuinfo, so its CPU is unknown: install the Python package py-cpuinfo in Ansible's environment"
         ]
     found = cpuinfo.read(py_cpuinfo.as_text(library.get_cpu_info()), capabilities["architecture"])
     capabilities["cpu"].update(found["cpu"], usable=float(found["cpu"]["threads"] or 1))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.host_plan: plan one host from its facts and variables, and detect it first where nothing is known of it."""
+"""The action behind tfserving.fleet.host_plan: plan one host from its facts and variables, and detect it first if its facts are missing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _OPTIONS = {
 
 
 class ActionModule(ActionBase):
-    """Works from the host's variables and facts; connects where the host has to be detected, or has a tuning of one of its models."""
+    """Use the host's variables and facts. Connect only to detect the host, or if one of its models has a tuning."""
 
     _supports_check_mode = True
     _supports_async = False
     _VALID_ARGS = frozenset(_OPTIONS)
 
     def run(self, tmp=None, task_vars=None):
-        """Return plan and server, and the capabilities as facts where they were detected now."""
+        """Return plan and server, and the capabilities as facts if they were detected now."""
         result = super().run(tmp, task_vars)
         _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         host = host_variables.Host(
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
             return dict(result, failed=True, msg=str(fault))
 
     def _detect(self, task_vars):
-        """The result of capability_facts on the host."""
+        """Return the result of capability_facts on the host."""
         task = self._task.copy()
         socket = self._templar.template(task_vars.get("tfserving_engine_socket"))
         task.args = {"engine_socket": socket} if socket else {}
@@ -65,13 +65,13 @@ class ActionModule(ActionBase):
 
 
 def evaluated(variables, template, is_own=lambda name: True):
-    """Variables that are evaluated by template when they are read. An error names the variable."""
+    """Return variables that template evaluates when they are read. Errors contain the variable's name."""
 
     def value_of(name):
         try:
             return template(variables[name])
         except AnsibleError as fault:
-            raise FleetError(f"cannot be evaluated: {str(fault).partition(chr(10))[0]}", where=name) from fault
+            raise FleetError(f"cannot evaluate the variable: {str(fault).partition(chr(10))[0]}", where=name) from fault
 
     return host_variables.Evaluated(variables, value_of, is_own)
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.model_version: a source on this controller goes to the host in pieces, those that it has already left out."""
+"""The action behind tfserving.fleet.model_version: send a source on the controller to the host in pieces, without those that it has."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MODULE = "tfserving.fleet.model_version"
 
 
 class ActionModule(ActionBase):
-    """What the host needs to know travels first, then what it lacks."""
+    """Send a description of the version first, and then the files that the host lacks."""
 
     _supports_check_mode = True
     TRANSFERS_FILES = True
 
     def run(self, tmp=None, task_vars=None):
-        """The module's result."""
+        """Return the module's result."""
         super().run(tmp, task_vars)
         arguments, source = dict(self._task.args), self._task.args.get("source")
         try:
@@ -42,14 +42,14 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(fault)) from None
 
     def _folder(self, source, checksum, stack):
-        """The folder of the version on this controller; an archive is unpacked as long as the stack is open."""
+        """Return the folder of the version on this controller. An archive is unpacked until the stack closes."""
         try:
             found = self._find_needle("files", source)
         except AnsibleError as fault:
             raise FleetError(
-                "there is neither such a folder nor such an archive on the controller",
+                "the controller has no folder or archive at this path",
                 where=source,
-                remedy="Set remote_src for a path on the host.",
+                remedy="Set remote_src: true for a path on the host.",
             ) from fault
         if not os.path.isdir(found):
             return stack.enter_context(transfer.unpacked(found, checksum))
@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
         return found
 
     def _send(self, folder, arguments, task_vars):
-        """Ask the host what it lacks, and send that, until it lacks nothing."""
+        """Send the files that the host lacks until it lacks none."""
         remote, result = None, self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         while result.get("missing") and not result.get("failed"):
             remote = remote or self._connection._shell.tmpdir or self._make_tmp_path()
@@ -73,6 +73,6 @@ class ActionModule(ActionBase):
             )
             if result.get("missing") == before:
                 raise FleetError(
-                    "the host lacks the same as before a piece was sent", where=arguments["path"], remedy="Run again."
+                    "the host did not store the files that it received", where=arguments["path"], remedy="Run again."
                 )
         return result

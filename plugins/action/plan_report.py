@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.plan_report: plan a fleet at once, print it, compare it with what runs or with an earlier plan, keep it as a file."""
+"""The action behind tfserving.fleet.plan_report: plan a fleet, print the plan, compare it with what runs or with an earlier plan, and write it to a file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OPTIONS = {
 
 
 class ActionModule(ActionBase):
-    """Works from the hosts' variables and facts alone: no connection."""
+    """Use only the hosts' variables and facts, without a connection."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(_OPTIONS)
 
     def run(self, tmp=None, task_vars=None):
-        """Plan and print; write the file unless it is as it should be."""
+        """Plan, print, and write the file if it differs."""
         result = super().run(tmp, task_vars)
         try:
             refuse(_OPTIONS, self._task.args)
@@ -76,7 +76,7 @@ class ActionModule(ActionBase):
 
 
 def _plan(variables, planned, tuned):
-    """Return the plan of a host, or None without its capabilities. Report faults of its variables in any case.
+    """Return the plan of a host, or None without its capabilities. Raise FleetError for its variables in any case.
 
     tuned: gets the host's name if a model's graph counts in its plan.
     """

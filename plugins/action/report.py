@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.report: make the report here, where Jinja2 is, and let the module write it on the host."""
+"""The action behind tfserving.fleet.report: create the report on the controller, which has Jinja2, and let the module write it on the host."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MODULE = "tfserving.fleet.report"
 
 
 class ActionModule(ActionBase):
-    """Sends the finished report instead of what is known about the hosts."""
+    """Send the finished report instead of the data of the hosts."""
 
     _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        """The module's result."""
+        """Return the module's result."""
         result = super().run(tmp, task_vars)
         try:
             refuse(document.OPTIONS, self._task.args)

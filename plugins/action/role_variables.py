@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.role_variables: refuse variables that carry a role's prefix and are not its own, and values that none can have."""
+"""The action behind tfserving.fleet.role_variables: reject unknown variables with a role's prefix, and invalid values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 
 
 class ActionModule(ActionBase):
-    """Works from the variables of the task alone: no connection, nothing changed."""
+    """Use only the variables of the task, without a connection. Change nothing."""
 
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        """Fail in one line on the host's unknown variables and wrong values; return changed: false otherwise."""
+        """Fail in one line for unknown variables and wrong values. Otherwise return changed: false."""
         result = super().run(tmp, task_vars)
         _checked, arguments = self.validate_argument_spec(
             argument_spec={"role_path": {"type": "path", "required": True}}
@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         try:
             role.refuse_unknown(task_vars, _full_name(role, task_vars))
             for name in role.given(task_vars):
-                # What cannot be evaluated yet is left to who uses it.
+                # Variables that cannot be evaluated yet are checked where they are used.
                 with contextlib.suppress(AnsibleError):
                     values[name] = self._templar.template(task_vars[name])
             role.refuse_wrong(values, task_vars)
@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
 
 
 def _full_name(role, task_vars):
-    """The role's name as ansible-doc takes it, where it is the role of this task or one beside it in its collection; else None."""
+    """Return the role's name for ansible-doc if it is the role of this task or one of the same collection, else None."""
     of_task, path_of_task = task_vars.get("ansible_role_name"), task_vars.get("role_path")
     if not path_of_task or os.path.dirname(os.path.normpath(path_of_task)) != os.path.dirname(role.path):
         return None

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind tfserving.fleet.tuning: it runs modules on the host, and the trial decides which."""
+"""The action behind tfserving.fleet.tuning: run the modules that the trial chooses on the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp=None, task_vars=None):
-        """Return tuning: {configuration, steps, total, noise, method}; keep what later runs need as a file."""
+        """Return tuning: {configuration, steps, total, noise, method}, and write a file for later runs."""
         result = super().run(tmp, task_vars)
         try:
             refuse(options.ARGUMENTS, self._task.args)
@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
 
 
 def module_runner(action, task_vars):
-    """A function that runs a module on the host of an action and returns its result; raises FleetError where the module fails."""
+    """Return a function that runs a module on the host of an action, and returns its result or raises FleetError."""
 
     def call(module, **arguments):
         answer = action._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)

@@ -19,7 +19,7 @@ class FilterModule:
 
 
 def cpu_capability(text, architecture=None):
-    """{architecture, cpu, classes: {image}, warnings} of the text; Raise AnsibleFilterError if the text does not determine a class."""
+    """Return {architecture, cpu, classes: {image}, warnings} of the text. Raise AnsibleFilterError if the text does not determine a class."""
     if not isinstance(text, str):
         raise AnsibleFilterError("cpu_capability: the input is not a string. Pass the content of /proc/cpuinfo.")
     try:

@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import vari
 
 
 def model_conversions(models, plans=(), looked=()):
-    """[{model, form, published, version, required, batch_sizes, select_tf_ops}], each variant of a model once."""
+    """Return [{model, form, published, version, required, batch_sizes, select_tf_ops}], each variant of a model once."""
     try:
         return [
             dict(

@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import vari
 
 
 def model_converters(hosts, converters):
-    """{converter: [plan]} of hosts, a list of their variables."""
+    """Return {converter: [plan]} of hosts, a list of their variables."""
     plans = {
         str(host["inventory_hostname"]): (
             host.get("tfs_capabilities_plan_result") or host.get("__tfserving_planned") or {}

@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import vari
 
 
 def model_results(made, directory, item):
-    """[{model, form, version, path, …}] of a host's results of model_conversion."""
+    """Return [{model, form, version, path, …}] of a host's results of model_conversion."""
     try:
         return variant_choice.results(made, directory, item)
     except FleetError as fault:

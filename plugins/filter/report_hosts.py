@@ -9,7 +9,7 @@ from ansible.errors import AnsibleFilterError
 
 
 def report_hosts(hosts, variables):
-    """A list of {host, capabilities, plan, server, price_per_hour, tunings, checks}, one entry per host; what a host does not have is None or empty.
+    """Return a list of {host, capabilities, plan, server, price_per_hour, tunings, checks}, one entry per host; what a host does not have is None or empty.
 
     hosts: names. variables: a mapping from a name to the host's variables (hostvars).
     """
@@ -37,7 +37,7 @@ def _model(result):
 
 
 def _results(registered):
-    """The results of a registered loop, or the one result."""
+    """Return the results of a registered loop, or the one result."""
     registered = registered or {}
     return registered.get("results", [registered])
 

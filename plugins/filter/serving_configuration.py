@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tr
 
 
 def serving_configuration(plan, model, start=None):
-    """{protocol, form, batching, environment, flags} of one model on one host."""
+    """Return {protocol, form, batching, environment, flags} of one model on one host."""
     try:
         return trial_configuration.planned(plan, model, start)
     except FleetError as fault:

@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._image import assi
 
 
 def serving_image_parts(built, directory):
-    """[{path, archive}] of a builder's results of serving_image."""
+    """Return [{path, archive}] of a builder's results of serving_image."""
     try:
         return assignment.parts(built, directory)
     except FleetError as fault:

@@ -19,7 +19,7 @@ class FilterModule:
 
 
 def serving_image_work(hosts, builders):
-    """{builder: [recipe]} of {host: {recipe, present, images, level}} and the names of the builders. Builders that are not among the hosts build nothing."""
+    """Return {builder: [recipe]} of {host: {recipe, present, images, level}} and the names of the builders, of which only hosts build."""
     names = builders.split(",") if isinstance(builders, str) else builders
     try:
         here = {name: {key: hosts[name][key] for key in ("level", "images")} for name in names if name in hosts}

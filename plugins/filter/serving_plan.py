@@ -22,7 +22,7 @@ class FilterModule:
 
 
 def serving_plan(capabilities, request=None):
-    """The plan of one host from its capabilities and the request."""
+    """Return the plan of one host from its capabilities and the request."""
     try:
         return planned(capabilities, request)
     except FleetError as fault:
@@ -30,7 +30,7 @@ def serving_plan(capabilities, request=None):
 
 
 def plan_table(plans, earlier=None, width=120):
-    """The plans of hosts, {host: plan}, as text. With earlier plans of the same shape, also the differences."""
+    """Return the plans of hosts, {host: plan}, as text. With earlier plans of the same shape, also return the differences."""
     try:
         return plan_text.text(plans, earlier, width)
     except FleetError as fault:

@@ -236,7 +236,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import batc
 
 
 def main():
-    """The module."""
+    """Run the module."""
     argument_spec = {
         "path": {"type": "path"},
         "per_model": {"type": "bool", "default": False},
@@ -270,7 +270,7 @@ def main():
     module = shell.FleetModule(argument_spec=argument_spec, supports_check_mode=True, add_file_common_args=True)
 
     def set_attributes(path):
-        """What the options of file attributes change of a file, {before: {attribute: value}, after: …}, or None; it is changed unless in check mode."""
+        """Apply the file attributes unless in check mode. Return {before: {attribute: value}, after: …}, or None if nothing changes."""
         difference = {}
         arguments = module.load_file_common_arguments(module.params, path=path)
         return difference if module.set_fs_attributes_if_different(arguments, False, difference) else None

@@ -286,11 +286,11 @@ def _check_host(request):
     for number in request["cpu_set"] or ():
         if number not in mine:
             raise FleetError(
-                f"CPU {number} is not among those this host offers: {', '.join(map(str, sorted(mine)))}",
+                f"CPU {number} is not available on this host; available: {', '.join(map(str, sorted(mine)))}",
                 where="cpu_set",
             )
     if request["samples"] and not os.path.isfile(request["samples"]):
-        raise FleetError(f"{request['samples']} is no file on this host", where="samples")
+        raise FleetError(f"{request['samples']!r} is not a file on this host", where="samples")
 
 
 def main():

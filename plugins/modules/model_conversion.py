@@ -365,7 +365,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import va
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     module = shell.FleetModule(
         {
             "python": {"type": "path"},

@@ -159,7 +159,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import serv
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     target = {
         "name": {"type": "str", "default": "server"},
         "protocol": {"type": "str", "choices": ["grpc", "rest"], "default": "grpc"},

@@ -138,13 +138,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 
 
 def work(module):
-    """The result."""
+    """Return the module's result."""
     embedded = [
         _embedded(path)
         for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))
     ]
     contained, unseen, unfinished = current_servers.in_containers(module.params["engine_socket"])
-    # What belongs to another state directory is for others to finish and to undo.
+    # Deployments of another state directory are not finished or undone from here.
     own = {os.path.basename(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*"))}
     unfinished = [name for name in unfinished if name in own]
     for server in contained:
@@ -152,7 +152,7 @@ def work(module):
             server["deployment"] = server["previous_deployment"] = None
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
     result = {"changed": False, "servers": servers, "unseen": unseen, "unfinished": unfinished}
-    if module.params["ask"]:  # Most calls do not ask, and would be spent with the import of the clients.
+    if module.params["ask"]:  # Importing the clients would take most of the time of calls that do not need them.
         from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import server_answers
 
         result["asked"] = [server_answers.asked(server) for server in servers if server["state"] == "started"]
@@ -165,7 +165,7 @@ def _embedded(path):
             configuration = ServingConfiguration.from_dict(json.load(stream))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise FleetError(
-            f"cannot be read as the state of a server ({fault})",
+            f"cannot read the state of a server ({fault})",
             where=path,
             remedy="Deploy the server again, or remove it with state: absent.",
         ) from fault

@@ -247,7 +247,7 @@ SERVER = {
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     module = shell.FleetModule(
         {
             "path": {"type": "path", "required": True},

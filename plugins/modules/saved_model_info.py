@@ -277,7 +277,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import anal
 
 
 def describe(options):
-    """The module's result."""
+    """Return the module's result."""
     bounded("timeout_s", options["timeout_s"], 0.001, LONGEST_S, "s")
     described = saved_model.read(os.path.abspath(options["path"]), options["tags"])
     if options["load"] and not options["trusted"]:
@@ -293,7 +293,7 @@ def describe(options):
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     module = shell.FleetModule(
         {
             "path": {"type": "path", "required": True},

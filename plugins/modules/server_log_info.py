@@ -131,7 +131,7 @@ OPTIONS = {
 
 
 def describe(options):
-    """The module's result."""
+    """Return the module's result."""
     if options["container"]:
         lines, status = engine.Engine(options["engine_socket"]).log_lines(options["container"])
         found = _parsed(lines, status)
@@ -143,12 +143,12 @@ def describe(options):
     raise FleetError(
         "container and path are empty",
         where="server_log_info",
-        remedy="Give a container, the path of a log, or its text.",
+        remedy="Set container, path, or text.",
     )
 
 
 def _parsed(lines, status):
-    """The result for a log's lines, however many there are."""
+    """Return the result for a log's lines, without keeping all of them in memory."""
     last = collections.deque(maxlen=_LAST_LINES)
 
     def kept():
@@ -169,17 +169,19 @@ def _parsed(lines, status):
 def _of_file(path, status):
     try:
         if os.path.exists(path) and not os.path.isfile(path):
-            raise FleetError("it is no file", where=path, remedy="Name the server's log.")
+            raise FleetError("it is not a file", where=path, remedy="Set the path of the server's log.")
         with open(path, "rb") as stream:
             encoding = "utf-16" if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
         with open(path, encoding=encoding, errors="replace") as stream:
             return _parsed(stream, status)
     except OSError as fault:
-        raise FleetError(f"cannot read it: {fault.strerror}", where=path, remedy="Name the server's log.") from fault
+        raise FleetError(
+            f"cannot read the log: {fault.strerror}", where=path, remedy="Set the path of the server's log."
+        ) from fault
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     one = ["container", "path", "text"]
     module = shell.FleetModule(OPTIONS, supports_check_mode=True, required_one_of=[one], mutually_exclusive=[one])
     shell.run(module, lambda: describe(module.params))

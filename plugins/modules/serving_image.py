@@ -230,7 +230,7 @@ OPTIONS = {
 
 
 class Cancelled(BaseException):
-    """Somebody wants this to end; what runs cleans up behind itself."""
+    """A signal ended the module. What runs cleans up."""
 
 
 def _cancel(number, _frame):
@@ -238,7 +238,7 @@ def _cancel(number, _frame):
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     module = shell.FleetModule(
         OPTIONS,
         supports_check_mode=True,
@@ -250,7 +250,7 @@ def main():
     try:
         shell.run(module, lambda: HostImage(module.params, module.check_mode).reach())
     except Cancelled as cancelled:
-        module.fail_json(msg=f"stopped by {cancelled}; nothing of the image was kept but what was compiled")
+        module.fail_json(msg=f"stopped by {cancelled}; only compiled files are kept")
 
 
 if __name__ == "__main__":

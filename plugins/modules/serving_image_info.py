@@ -115,18 +115,18 @@ OPTIONS = {
 
 
 def describe(options):
-    """The module's result."""
-    asked = engine.Engine(options["engine_socket"])
+    """Return the module's result."""
+    client = engine.Engine(options["engine_socket"])
     found = [
         {
             "id": image["id"],
             "names": image["tags"],
             "digests": image["digests"],
             "size_bytes": image["size_bytes"],
-            "used_by": asked.in_use(image["id"]),
+            "used_by": client.in_use(image["id"]),
             "label": image_labels.read(image["labels"]),
         }
-        for image in asked.images(image_labels.RECIPE)
+        for image in client.images(image_labels.RECIPE)
     ]
     return {
         "changed": False,
@@ -137,7 +137,7 @@ def describe(options):
 
 
 def main():
-    """Ansible's entry."""
+    """Run the module."""
     module = shell.FleetModule(OPTIONS, supports_check_mode=True)
     shell.run(module, lambda: describe(module.params))
 

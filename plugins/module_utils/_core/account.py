@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the account that root becomes before it starts what executes models: strangers wrote them."""
+"""Adapter for the account that root changes to before it executes models, which are not trusted."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _OPTION = "convert_user"
 
 
 def chosen(candidates: Sequence[str], needed: Sequence[str], where: str) -> tuple[str | None, str]:
-    """(UID:GID of the first account, not root, that can read what is needed and run the first of it, or None; why the first account is not it).
+    """Return (UID:GID of the first account other than root that can read all needed paths and run the first one, or None; why the first account cannot).
 
-    candidates: UID, UID:GID or names. Raises FleetError, with where, for a name that no account has.
+    candidates: UID, UID:GID or names. Raise FleetError, with where, for a name that no account has.
     """
     numbers = [_numbers(user, where) for user in candidates]
     for uid, gid in numbers:
@@ -33,8 +33,10 @@ def chosen(candidates: Sequence[str], needed: Sequence[str], where: str) -> tupl
 
 
 def for_model(user: str | None, needed: Sequence[str], model: str) -> tuple[str | None, tuple[str, ...]]:
-    """(UID:GID that root becomes for a program that runs a model, or None for this account; warnings). user: the option convert_user, or None for its
-    default, with which the model runs as root where no account can. Raises FleetError."""
+    """Return (UID:GID that root changes to for a program that runs a model, or None for this account; warnings). Raise FleetError.
+
+    user: the option convert_user, or None for its default, with which the model runs as root if no other account can run it.
+    """
     is_root_named = user is not None and _numbers(user, _OPTION)[0] == 0
     if os.geteuid() != 0 or is_root_named:
         return None, ()
@@ -42,22 +44,22 @@ def for_model(user: str | None, needed: Sequence[str], model: str) -> tuple[str 
     found, why = chosen(candidates, [*needed, tempfile.gettempdir()], _OPTION)
     if user and not found:
         raise FleetError(
-            why, where=_OPTION, remedy=f"Let it read that, name an account that can, or accept root ({_OPTION}: root)."
+            why,
+            where=_OPTION,
+            remedy=f"Give this user read access, set {_OPTION} to an account that has it, or accept root ({_OPTION}: root).",
         )
-    warning = (
-        f"TensorFlow runs {model} as root: {why}. Let it read that, or name an account that can, or root ({_OPTION})."
-    )
+    warning = f"TensorFlow runs {model} as root: {why}. Give this user read access, or set {_OPTION} to an account that has it, or to root."
     return found, () if found else (warning,)
 
 
 def others(folders: Iterable[str]) -> list[str]:
-    """UIDs of the accounts that may run as well what the default account cannot read: those that root was reached from, and the owners of folders."""
+    """Return the UIDs to try after the default account: those of the accounts that became root, and of the owners of folders."""
     owners = [os.stat(folder).st_uid for folder in folders if os.path.isdir(folder)]
     return [str(uid) for uid in [*sorted(shared_folders.connecting()), *owners]]
 
 
 def needed(python: str | None, places: Iterable[str | None], trees: Iterable[str]) -> list[str]:
-    """What a program reads: its Python, places (of what is not there, the nearest folder above), and trees, with all below them but hidden names."""
+    """Return the paths that a program reads: its Python, places (or the nearest existing folder above), and trees with their files that are not hidden."""
     executable = shutil.which(python or "") or "/"
     library = os.path.join(os.path.dirname(os.path.dirname(executable)), "lib")
     found, seen = [executable, *filter(os.path.exists, [library])], set()
@@ -68,13 +70,13 @@ def needed(python: str | None, places: Iterable[str | None], trees: Iterable[str
             if os.path.realpath(parent) in seen:
                 folders[:], names = [], []
             seen.add(os.path.realpath(parent))
-            folders[:] = [name for name in folders if not name.startswith(".")]  # What is on its way, and locks.
+            folders[:] = [name for name in folders if not name.startswith(".")]  # Staged files and locks.
             found += [parent, *(os.path.join(parent, name) for name in names if not name.startswith("."))]
     return found
 
 
 def become(user: str | None) -> None:
-    """In a new process of root's: be the account and nobody else any more."""
+    """Change a new process of root to the account for good."""
     uid, gid = _numbers(user or "0")
     if os.geteuid() == 0 and uid:
         os.setgroups([])
@@ -84,13 +86,13 @@ def become(user: str | None) -> None:
 
 @contextlib.contextmanager
 def lent_directory(user: str | None, parent: str | None = None) -> Iterator[str]:
-    """A scratch directory for a program to write in, as an account, or None for this one. What it leaves there is as little trusted as itself."""
+    """Yield a scratch directory that a program can write to as user (None: this account). Its files are as little trusted as the program."""
     with atomic_files.scratch_directory(parent) as directory:
         if user:
             uid, gid = _numbers(user)
             os.chmod(
                 directory, 0o711
-            )  # It stays this account's: nobody else can put a link in the place of what is lent.
+            )  # This account keeps it, so that no other one can replace the lent folder with a link.
             directory = os.path.join(directory, "lent")
             os.mkdir(directory, 0o700)
             os.chown(directory, uid, gid)
@@ -99,14 +101,14 @@ def lent_directory(user: str | None, parent: str | None = None) -> Iterator[str]
 
 @contextlib.contextmanager
 def lent_file(path: str | None, user: str | None) -> Iterator[None]:
-    """Let a program append to a file, as an account; meanwhile it is the account's. Nothing happens where one of them is None."""
+    """Give a file to an account for the time in which its program appends to it. Do nothing if path or user is None."""
     if not path or not user:
         yield
         return
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with os.fdopen(shared_folders.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as stream:
         before = os.fstat(stream.fileno())
-        if before.st_nlink == 1:  # Another name of it may be that of a file that was never meant.
+        if before.st_nlink == 1:  # Another hard link may be a file that this account must not own.
             os.fchown(stream.fileno(), *_numbers(user))
         try:
             yield
@@ -115,15 +117,15 @@ def lent_file(path: str | None, user: str | None) -> Iterator[None]:
 
 
 def _numbers(user: str, where: str = "user") -> tuple[int, int]:
-    """(UID, GID) of UID, UID:GID or a name."""
+    """Return (UID, GID) for UID, UID:GID or a name."""
     name, _colon, group = user.partition(":")
     if group and not group.isdecimal():
-        raise FleetError(f"{user!r} is no user; allowed: a name, UID or UID:GID", where=where)
+        raise FleetError(f"{user!r} is not a valid user; allowed: a name, UID or UID:GID", where=where)
     try:
         known = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except (KeyError, OverflowError):
         if not name.isdecimal():
-            raise FleetError(f"{name!r} is no account of this host", where=where) from None
+            raise FleetError(f"{name!r} is not an account on this host", where=where) from None
         return int(name), int(group or name)
     return known.pw_uid, int(group or known.pw_gid)
 
@@ -136,7 +138,7 @@ def _nearest(path: str) -> str:
 
 
 def _first_refused(uid: int, gid: int, paths: Sequence[str]) -> str:
-    """The first path that an account cannot read, or run, "" for none. The kernel is asked in a process of the account's: it knows modes, lists and mounts."""
+    """Return the first path that an account cannot read or run, or "". A process of the account asks the kernel, which considers modes, ACLs and mounts."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -149,7 +151,7 @@ def _first_refused(uid: int, gid: int, paths: Sequence[str]) -> str:
     with os.fdopen(reading, "rb") as stream:
         found = stream.read().decode("utf-8", "surrogateescape")
     os.waitpid(child, 0)
-    return found[1:] if found else "anything here, as this process may not become another account"
+    return found[1:] if found else "anything here, because this process cannot change to another account"
 
 
 def _refused(paths: Sequence[str]) -> Iterator[str]:

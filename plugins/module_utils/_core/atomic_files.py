@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that puts files and directories in place whole or not at all: written beside, flushed, then renamed; and a lock for who does so."""
+"""Adapter that replaces files and directories atomically (stage, flush, rename), and locks them."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
 
 
 def staging_directory(parent: str) -> str:
-    """Make a directory below parent whose name no server takes for a version; its name carries this process's id."""
+    """Create a directory below parent whose name contains this process's id, and is not a version for any server."""
     os.makedirs(parent, exist_ok=True)
     return tempfile.mkdtemp(prefix=_prefix(), dir=parent)
 
 
 @contextlib.contextmanager
 def scratch_directory(parent: str | None = None) -> Iterator[str]:
-    """A directory among the temporary files, or below parent, that is gone afterwards; what a killed run left there goes with the next one's."""
+    """Yield a directory below parent (by default that of temporary files), and remove it afterwards, together with those of killed runs."""
     parent = parent or tempfile.gettempdir()
     sweep(parent)
     directory = staging_directory(parent)
@@ -57,7 +57,7 @@ def scratch_directory(parent: str | None = None) -> Iterator[str]:
 
 
 def publish_directory(staged: str, final: str) -> None:
-    """Give a staged directory its final name on the same filesystem, after all its files reached the disk. Raises OSError when final exists."""
+    """Rename a staged directory to its final name on the same filesystem after flushing its files. Raise OSError if final exists."""
     for directory, _names, files in os.walk(staged):
         for name in files:
             with open(os.path.join(directory, name), "rb") as stream:
@@ -69,7 +69,7 @@ def publish_directory(staged: str, final: str) -> None:
 
 
 def lock(stream: IO[Any], wait_s: float, what: str, where: str) -> None:
-    """Lock an open file, which is unlocked when it is closed. what: what somebody else may be changing, for the FleetError after wait_s."""
+    """Lock an open file until it is closed. Raise FleetError after wait_s; what: the thing that the lock protects."""
     end = time.monotonic() + wait_s
     while True:
         try:
@@ -78,13 +78,13 @@ def lock(stream: IO[Any], wait_s: float, what: str, where: str) -> None:
         except BlockingIOError as fault:
             if time.monotonic() > end:
                 raise FleetError(
-                    f"somebody else is changing this {what}", where=where, remedy="Try again when that has ended."
+                    f"another process is changing this {what}", where=where, remedy="Try again when it has finished."
                 ) from fault
         time.sleep(_POLL_S)
 
 
 def sweep(parent: str) -> list[str]:
-    """Remove what this account's killed runs left staged below parent (their process is gone); return the names removed."""
+    """Remove what killed runs of this account left staged below parent, and return the removed names."""
     removed = []
     for name in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
         path = os.path.join(parent, name)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that reads archives of strangers: what they say of their size is compared with a limit before it is read, and counted while it is."""
+"""Adapter that reads untrusted archives: it compares declared sizes with limits before it reads, and counts the bytes that it reads."""
 
 from __future__ import annotations
 
@@ -20,48 +20,52 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 
 _COMPRESSED: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip), (b"BZh", bz2), (b"\xfd7zXZ", lzma), (b"]\0\0", lzma))
 _SMALL_BYTES, _RATIO = 256 << 20, 100
-_HEADER_BYTES = 1 << 20  # Names and attributes that are longer fit no file system.
+_HEADER_BYTES = 1 << 20  # No file system has longer names and attributes.
 _FOLDERS = 100
 _SMALL_ARRAYS_BYTES, _MOST_ARRAYS = 64 << 20, 10_000
 
 
 class Limits:
-    """What one archive may hold. where: its path or address, for errors. Each thing that it holds is counted by add()."""
+    """The limits of one archive, and a count of its members. where: its path or address, for errors."""
 
     def __init__(self, where: str, most_bytes: int, most_members: int) -> None:
         self.where, self.most_bytes, self._most_members = where, most_bytes, most_members
         self.bytes = self._members = 0
 
     def add(self, name: str, size: int) -> None:
-        """Count a member. Raises FleetError."""
+        """Count a member. Raise FleetError."""
         if size < 0:
-            raise self.fault(f"{name} has {size} bytes")  # tarfile would go back by so much, and read the same again.
+            raise self.fault(
+                f"{name} has {size} bytes"
+            )  # tarfile would seek back by this size and read the same member again.
         self.bytes += size
         self._members += 1
         if self._members > self._most_members:
-            raise self.fault(f"it holds more than {self._most_members} files and folders")
+            raise self.fault(f"it contains more than {self._most_members} files and folders")
         if name.count("/") > _FOLDERS:
-            raise self.fault(f"it holds folders that are more than {_FOLDERS} deep")
+            raise self.fault(f"it contains folders that are nested more than {_FOLDERS} deep")
         self.check(self.bytes)
 
     def check(self, size: int) -> None:
-        """Raise FleetError where so much was unpacked, or would be."""
+        """Raise FleetError if this unpacked size is above the limit."""
         if size > self.most_bytes:
-            raise self.fault(f"it would be more than {self.most_bytes >> 20} MiB unpacked")
+            raise self.fault(f"its content is larger than {self.most_bytes >> 20} MiB")
 
     def fault(self, what: str) -> FleetError:
-        """The FleetError for an archive that is beyond the limits."""
-        return FleetError(what, where=self.where, remedy="Unpack it where that is safe, look, and name the folder.")
+        """Return the FleetError for an archive beyond the limits."""
+        return FleetError(
+            what, where=self.where, remedy="Unpack it in a safe place, inspect its content, and use the folder."
+        )
 
 
 def unpacked_bytes(packed_bytes: int, small_bytes: int = _SMALL_BYTES) -> int:
-    """How large an archive of this size may be unpacked: models shrink to a tenth at best, those of zeros alone more."""
+    """Return how large an archive of this size may be unpacked: models shrink to a tenth at best, unless they are all zeros."""
     return max(small_bytes, _RATIO * packed_bytes)
 
 
 @contextlib.contextmanager
 def arrays(path: str) -> Iterator[dict[str, Callable[[], bytes]]]:
-    """{name: a function that reads it} of the arrays of a NumPy archive. Raises FleetError and archive_errors.FAULTS."""
+    """Yield {name: function that reads it} of the arrays of a NumPy archive. Raise FleetError and archive_errors.FAULTS."""
     limits = Limits(path, unpacked_bytes(os.path.getsize(path), _SMALL_ARRAYS_BYTES), _MOST_ARRAYS)
     with zipfile.ZipFile(path) as opened:
         for one in opened.infolist():
@@ -74,7 +78,7 @@ def arrays(path: str) -> Iterator[dict[str, Callable[[], bytes]]]:
 
 
 def open_tar(stream: IO[bytes], limits: Limits) -> tarfile.TarFile:
-    """Open a tar archive, compressed or not, that cannot be read beyond the limits. Raises FleetError and archive_errors.FAULTS."""
+    """Open a tar archive, compressed or not, for reading within the limits. Raise FleetError and archive_errors.FAULTS."""
     stream.seek(0)
     head = stream.read(8)
     stream.seek(0)
@@ -83,7 +87,7 @@ def open_tar(stream: IO[bytes], limits: Limits) -> tarfile.TarFile:
 
 
 def members(archive: tarfile.TarFile, limits: Limits) -> list[tarfile.TarInfo]:
-    """The members of an archive, each counted before the next is looked for, which would unpack it."""
+    """Return the members of an archive. Each is counted before the search for the next one, which unpacks it."""
     found = []
     for member in archive:
         limits.add(member.name, member.size)
@@ -92,20 +96,20 @@ def members(archive: tarfile.TarFile, limits: Limits) -> list[tarfile.TarInfo]:
 
 
 class _Bounded:
-    """What tarfile needs of a stream; it is read neither beyond the limits nor in pieces that memory has no room for."""
+    """A stream for tarfile that is read within the limits, and in small pieces."""
 
     def __init__(self, stream: Any, limits: Limits) -> None:
         self._stream, self._limits, self.tell = stream, limits, stream.tell
 
     def read(self, size: int = -1) -> bytes:
-        """As of a file."""
+        """Read like a file."""
         if not 0 <= size <= _HEADER_BYTES:
-            raise self._limits.fault("a header of it is longer than any file system allows")
+            raise self._limits.fault("one of its headers is longer than any file system allows")
         content: bytes = self._stream.read(size)
         self._limits.check(self._stream.tell())
         return content
 
     def seek(self, position: int, whence: int = 0) -> int:
-        """As of a file; whence is 0."""
+        """Seek like a file; whence is 0."""
         self._limits.check(position)
         return int(self._stream.seek(position, whence))

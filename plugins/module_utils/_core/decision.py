@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module is about to do: made once, before anything is touched. Check mode, diff and result all come from it."""
+"""The decision of a module, made before it changes anything. Check mode, diff and result come from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Decision:
-    """before and after: text or a mapping, as Ansible's diff takes them. actions: imperative sentences, in order."""
+    """A change and what it does. before and after: text or a mapping, as in Ansible's diff. actions: imperative sentences, in order."""
 
     changed: bool
     before: object = ""
@@ -21,7 +21,7 @@ class Decision:
     header: str = ""
 
     def result(self, **values: Any) -> dict[str, Any]:
-        """The module's result: changed, diff, actions, warnings and whatever else it returns."""
+        """Return the module's result: changed, diff, actions, warnings, and values."""
         diff: dict[str, Any] = {"before": self.before, "after": self.after}
         if self.header:
             diff.update(before_header=self.header, after_header=self.header)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that opens addresses of HTTP, and follows no redirect to what protects a download less than its address does."""
+"""Adapter that opens HTTP addresses, and rejects redirects from HTTPS to a less secure scheme."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def opener(*handlers: Any) -> urllib.request.OpenerDirector:
-    """An opener as urllib.request.build_opener() makes it."""
+    """Return an opener, as urllib.request.build_opener() does."""
     return urllib.request.build_opener(_Redirects, *handlers)

@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one exception of the collection: what is wrong, where, and what to do, in one line."""
+"""The exception of the collection: what is wrong, where, and what to do, in one line."""
 
 from __future__ import annotations
 
 import re
 from typing import TypedDict
 
-# What would make two lines of one, steer a terminal, or be no text: names in strangers' files hold it.
+# Line breaks, terminal sequences and lone surrogates, which names in untrusted files can contain.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -21,7 +21,7 @@ class Fault(TypedDict):
 
 
 class FleetError(Exception):
-    """A fault that its user can act on.
+    """An error that the user can act on.
 
     what: the fault, with the offending value and what is allowed. where: the option, file or host it was found in.
     remedy: what to do, as an imperative sentence.
@@ -46,5 +46,5 @@ class FleetError(Exception):
 
     @classmethod
     def from_dict(cls, data: Fault) -> FleetError:
-        """The inverse of as_dict."""
+        """Return the error that as_dict() describes."""
         return cls(data["what"], data.get("where"), data.get("remedy"))

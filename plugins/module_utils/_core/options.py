@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of single option values; each fault names the option, the value and what is allowed."""
+"""Checks of option values. Each error contains the option, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Path = TypeVar("_Path", str, "str | None")
 
 
 class Option(TypedDict, total=False):
-    """One entry of an argument spec, of a module or of a role, as far as these checks read it."""
+    """The keys of an argument spec's entry that these checks read."""
 
     type: str
     elements: str
@@ -31,13 +31,13 @@ class Option(TypedDict, total=False):
 
 Specification = Mapping[str, Option]
 
-# More than anybody waits; the clocks of sockets and processes cannot count much further.
+# Nobody needs more; timers of sockets and processes overflow not far above.
 LONGEST_S = 7 * 86400
 _MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MOST_MODE = 0o7777
 _TRUTH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
-# Shorter ones would hide parts of ordinary words and numbers.
+# Shorter secrets would hide parts of ordinary words and numbers.
 _SHORTEST_SECRET = 4
 _PAIR = re.compile(r"[=:]\s*[\"']?([^\s,\"'}]+)")
 _SECRET = re.compile(
@@ -46,7 +46,7 @@ _SECRET = re.compile(
     r"|auth_?token|password|secret|apikey|private_?key|access_?key"
 )
 # A password in an address (RFC 3986, userinfo), an authorization (RFC 9110), a key in a connection string; a signed address; a private key (RFC 7468),
-# a JSON web token (RFC 7519), and the tokens of "Supported secret scanning patterns" (docs.github.com) that their beginnings tell.
+# a JSON web token (RFC 7519), and the tokens of "Supported secret scanning patterns" (docs.github.com) with a fixed prefix.
 _SECRET_VALUE = re.compile(
     r"(?i)://[^/@\s:]*:[^/@\s]+@|\b(bearer|basic)\s+[\w+/.=~-]{4,}|\b(password|pwd|accountkey|sharedaccesskey|api_?key|token|secret)\s*=\s*[^\s;]"
     r"|[?&](sig|signature|x-(?:amz|goog)-signature|key)=\w|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.eyJ[\w-]+|hooks\.slack\.com/services/"
@@ -55,12 +55,12 @@ _SECRET_VALUE = re.compile(
 
 
 def looks_secret(name: str, value: Any = None) -> bool:
-    """Whether a variable's value must not be shown, by its name or by what it looks like itself."""
+    """Return whether the name or the value of a variable looks like that of a secret."""
     return bool(_SECRET.search(name) or isinstance(value, str) and _SECRET_VALUE.search(value))
 
 
 def bounded(name: str, value: Any, minimum: float | None = None, maximum: float | None = None, unit: str = "") -> Any:
-    """Return value, an int or a float; raise FleetError outside minimum..maximum (inclusive, None for open), and for what is no number."""
+    """Return value, an int or a float. Raise FleetError if it is not a number, or outside minimum..maximum (inclusive, None for open)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise FleetError(f"{value!r} is not a number", where=name)
     too_low = minimum is not None and not value >= minimum
@@ -78,7 +78,7 @@ def bounded(name: str, value: Any, minimum: float | None = None, maximum: float 
 
 
 def number_of(text: Any, kind: type) -> Any:
-    """The number or truth value that a text spells, as inventories from CSV and plugins have them; whatever else as it is. kind: int, float or bool."""
+    """Return the number or boolean that a text contains (as in inventories from CSV), or text unchanged. kind: int, float or bool."""
     if not isinstance(text, str):
         return text
     if kind is bool:
@@ -90,7 +90,7 @@ def number_of(text: Any, kind: type) -> Any:
 
 
 def one_of(name: str, value: _Value, allowed: Collection[Any]) -> _Value:
-    """Return value; raise FleetError when it is not among allowed, with the closest allowed spelling."""
+    """Return value. Raise FleetError, with the closest allowed value, if it is not in allowed."""
     if value not in allowed:
         raise FleetError(
             f"{value!r} is not known; allowed: {', '.join(map(str, allowed))}{did_you_mean(value, allowed)}", where=name
@@ -99,7 +99,7 @@ def one_of(name: str, value: _Value, allowed: Collection[Any]) -> _Value:
 
 
 def absolute_path(name: str, value: _Path) -> _Path:
-    """Return value, a path or None; raise FleetError for one that is not absolute: nobody knows where a module's working directory is."""
+    """Return value, a path or None. Raise FleetError if it is relative: the working directory of a module is undefined."""
     if value is not None and not posixpath.isabs(value):
         raise FleetError(f"{value!r} is not an absolute path", where=name)
     one_line(name, value or "")
@@ -107,13 +107,13 @@ def absolute_path(name: str, value: _Path) -> _Path:
 
 
 def one_line(name: str, value: str) -> None:
-    """Raise FleetError for a text with control characters: it would forge lines of logs and of configurations."""
+    """Raise FleetError for a text with control characters, which could add lines to logs and configurations."""
     if _CONTROL.search(value):
-        raise FleetError(f"{value!r} has a line break or another control character", where=name, remedy="Leave it out.")
+        raise FleetError(f"{value!r} has a line break or another control character", where=name, remedy="Remove it.")
 
 
 def is_at(path: Any, directory: str, rest: str) -> bool:
-    """Whether what a host calls a path is directory/rest. A directory that the host completes itself (~, $HOME) may be anywhere."""
+    """Return whether a path that a host reports is directory/rest. A directory that the host expands (~, $HOME) can be anywhere."""
     found = str(path)
     if not posixpath.isabs(found) or ".." in found.split("/") or _CONTROL.search(found):
         return False
@@ -122,7 +122,7 @@ def is_at(path: Any, directory: str, rest: str) -> bool:
 
 
 def file_mode(name: str, value: _Value) -> _Value:
-    """Return the mode of a file, an int or a text as chmod takes it, or None; raise FleetError for what no file can have."""
+    """Return a file mode (an int, a text for chmod, or None). Raise FleetError if it is invalid."""
     fits = (
         0 <= value <= _MOST_MODE
         if isinstance(value, int) and not isinstance(value, bool)
@@ -130,22 +130,22 @@ def file_mode(name: str, value: _Value) -> _Value:
     )
     if value is not None and not fits:
         raise FleetError(
-            f"{value!r} is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r",
+            f"{value!r} is not a valid file mode; allowed: octal digits in quotes, such as '0644', or symbols, such as u=rw,g=r",
             where=name,
         )
     return value
 
 
 def did_you_mean(value: object, allowed: Iterable[object]) -> str:
-    """'; did you mean …?' for the closest spelling, or the empty string."""
+    """Return '; did you mean …?' with the closest value, or the empty string."""
     close = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def unusable(specification: Specification, values: Mapping[str, Any] | None, where: str = "") -> FleetError | None:
-    """A FleetError about the first of values (a dict) that nothing can take: a number without an end, or a path with a NUL; or None.
+    """Return a FleetError about the first infinite number or path with a NUL in values (a dict), or None.
 
-    What a mapping without options of its own holds is somebody's data and left alone.
+    The content of a mapping without options is user data and is not checked.
     """
     for name, option in specification.items():
         value, place = (values or {}).get(name), where + name
@@ -158,7 +158,7 @@ def unusable(specification: Specification, values: Mapping[str, Any] | None, whe
             if _is_endless(item, may_be_text="float" in (option.get("type"), option.get("elements"))):
                 return FleetError(f"{item!r} is not a finite number", where=at)
             if "path" in (option.get("type"), option.get("elements")) and "\0" in str(item):
-                return FleetError("it holds a NUL character, and no file has such a name", where=at)
+                return FleetError("it contains a NUL character, which no file name can contain", where=at)
             fault = (
                 unusable(option["options"], item, f"{at}.")
                 if option.get("options") and isinstance(item, dict)
@@ -177,14 +177,14 @@ def _is_endless(value: Any, may_be_text: bool) -> bool:
 
 
 def refuse(specification: Specification, values: Mapping[str, Any] | None) -> None:
-    """Raise FleetError for the first of values (a dict) that is of the wrong type, or that nothing can take."""
+    """Raise FleetError for the first of values (a dict) that has the wrong type or is unusable."""
     fault = wrong_type(specification, values) or unusable(specification, values)
     if fault:
         raise fault
 
 
 def secrets_in(specification: Specification, values: Mapping[str, Any] | None) -> set[str]:
-    """The texts in values (a dict) that no message may show, misspelt keys of a mapping with secrets included."""
+    """Return the secret texts in values (a dict), including those under misspelled keys of a mapping with secrets."""
     found = set()
     for name, option in specification.items():
         value = (values or {}).get(name)
@@ -192,7 +192,7 @@ def secrets_in(specification: Specification, values: Mapping[str, Any] | None) -
         if _holds_secrets(option) and not isinstance(value, dict):
             found |= _texts(value)
             if option.get("type") == "dict" and isinstance(value, str):
-                found |= _texts(_PAIR.findall(value))  # Ansible reads key=value, and then prints what it read.
+                found |= _texts(_PAIR.findall(value))  # Ansible parses key=value, and prints the result.
         elif isinstance(value, dict):
             for key, part in value.items():
                 if key not in inner and (_holds_secrets(option) or looks_secret(str(key))):
@@ -228,7 +228,7 @@ TYPES = {
 
 
 def wrong_type(specification: Specification, values: Mapping[str, Any] | None, where: str = "") -> FleetError | None:
-    """A FleetError about the first of values (a dict) that is not of the type in specification, or None; secrets are left alone."""
+    """Return a FleetError about the first of values (a dict) of another type than in specification, or None. Secrets are not checked."""
     for name, option in specification.items():
         value = (values or {}).get(name)
         if value is None or option.get("no_log"):
@@ -254,7 +254,7 @@ def wrong_type(specification: Specification, values: Mapping[str, Any] | None, w
 
 
 def is_a(wanted: str, value: Any) -> bool:
-    """Whether value can be meant as the type wanted. As for Ansible a text may be a number, a list or a mapping; for Ansible anything is a text, too."""
+    """Return whether value fits the type. As in Ansible, a text can be a number, a list or a mapping; unlike there, not everything is a text."""
     if wanted in ("str", "path"):
         return not isinstance(value, (list, tuple, dict))
     if wanted in ("int", "float"):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the process that a file names lives, and is not a later one of the same number."""
+"""Process ids in files, protected against reuse of the number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 
 
 def process_of(path: str) -> int | None:
-    """The process id in the file (which holds it and its birth), or None when that process does not live."""
+    """Return the process id in the file (which contains it and its start), or None if the process has ended."""
     try:
         with open(path, encoding="utf-8") as stream:
             pid, birth = json.load(stream)
@@ -19,7 +19,7 @@ def process_of(path: str) -> int | None:
 
 
 def birth_of(pid: int) -> str | None:
-    """What tells a process from a later one of the same number: the boot and the moment in it; None for none that lives."""
+    """Return the boot and the time of the start of a process, which differ if the number is reused, or None if it has ended."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()

@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a part of this collection under another Python than Ansible's (one that has TensorFlow or gRPC).
+"""Run a part of this collection under another Python than Ansible's, one that has TensorFlow or gRPC.
 
-A program is a module below PACKAGE with a function main(); its entry is the module's name, whole or relative to PACKAGE.
-It and all it imports from this collection are packed into one zip application, named after its content, so that nothing is
-installed on the target and nothing stale can run.
+A program is a module below PACKAGE with a function main(). Its entry is the module's name, absolute or relative to PACKAGE. The module and its imports from
+this collection are packed into a zip application with a name derived from the content: nothing is installed on the host, and outdated code cannot run.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ PACKAGE = "ansible_collections.tfserving.fleet.plugins.module_utils"
 _PR_SET_PDEATHSIG = 1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# As the formatter writes imports of this collection. A parse of all sources would take longer than the rest of a run that changes nothing.
+# Imports as the formatter writes them. Parsing all sources would take longer than the rest of a run that changes nothing.
 _IMPORT = re.compile(rf"^\s*from ({re.escape(PACKAGE)}[\w.]*) import (?:\(([^)]*)\)|(.+))$", re.MULTILINE)
 
 
 def pack(entry: str) -> bytes:
-    """The zip application of the module entry as bytes; the same sources give the same bytes."""
+    """Return the zip application of the module entry as bytes. The same sources give the same bytes."""
     entry = entry.removeprefix(f"{PACKAGE}.")
     sources: dict[str, str] = {}
     _collect(f"{PACKAGE}.{entry}", sources)
@@ -56,14 +55,14 @@ def pack(entry: str) -> bytes:
 
 
 def digest(entry: str) -> str:
-    """What tells a program from others, in hexadecimal: it follows its sources."""
+    """Return a hexadecimal digest of a program's sources."""
     sources: dict[str, str] = {}
     _collect(f"{PACKAGE}.{entry}", sources)
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
 
 
 def install(entry: str, directory: str) -> str:
-    """Put the packed program below directory unless it is there, as it is here and out of the reach of other accounts; return its path."""
+    """Write the packed program below directory unless an identical file that other accounts cannot change exists. Return its path."""
     packed = pack(entry)
     name = f"{entry.rpartition('.')[2]}-{hashlib.sha256(packed).hexdigest()[:16]}.pyz"
     path = os.path.join(directory, name)
@@ -92,13 +91,13 @@ def call(
     cpu_set: Collection[int] | None = None,
     user: str | None = None,
 ) -> Any:
-    """Run the program once: request (JSON data) in, its result (a dict) out.
+    """Run a program with a request (JSON data), and return its result.
 
-    The program's main() is made by answer(). Raises the program's own FleetError, or one that shows its last words when it died.
-    python: path of the interpreter, or a function from the directory of the program's files to the words that run it elsewhere (in a container).
-    environment: variables added to ours. cpu_set: the CPU numbers it may use, or None for all.
-    user: UID:GID that root becomes for it, or None; a function for python sees to that itself.
-    The program ends with its caller, however that dies; what a killed caller left in the directory of temporary files goes with the next call.
+    The program's main() calls answer(). Raise the program's FleetError, or one with its last output if it ended without a result.
+    python: path of the interpreter, or a function from the directory of the program's files to a command that runs it elsewhere (in a container).
+    environment: additional variables. cpu_set: the numbers of its CPUs, or None for all.
+    user: UID:GID that root changes to for it, or None. A function for python does this itself.
+    The program is killed if its caller ends. The next call removes the temporary files of a killed caller.
     """
     entry = entry.removeprefix(f"{PACKAGE}.")
     with contextlib.ExitStack() as stack:
@@ -106,22 +105,22 @@ def call(
         directory = os.path.dirname(writable) if user else writable
         path = install(entry, directory)
         runner = python(directory) if callable(python) else [python]
-        asked, told = os.path.join(directory, "request.json"), os.path.join(writable, "result.json")
+        request_path, result_path = os.path.join(directory, "request.json"), os.path.join(writable, "result.json")
         added = dict(environment or {})
         if user and not callable(python):
             added.update(HOME=writable, TMPDIR=writable)
 
         def become_program() -> None:
             if not callable(python):
-                account.become(user)  # Before the rest: a change of the account takes away what binds to the caller.
+                account.become(user)  # First, because a change of the account clears the binding to the caller.
             bind_to_caller(cpu_set)
 
-        with open(asked, "w", encoding="utf-8") as stream:
+        with open(request_path, "w", encoding="utf-8") as stream:
             json.dump(request, stream)
         with open(os.path.join(directory, "output"), "w+b") as output:
             try:
                 process = subprocess.Popen(
-                    [*runner, path, asked, told],
+                    [*runner, path, request_path, result_path],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -132,22 +131,22 @@ def call(
                 raise FleetError(
                     f"cannot run {runner[0]!r}: {fault.strerror}",
                     where="python",
-                    remedy="Name a program that exists on this host.",
+                    remedy="Set the path of a program that exists on this host.",
                 ) from fault
             stack.callback(
                 cast(IO[bytes], process.stdin).close
-            )  # Open until then: whoever runs the program elsewhere sees by it that its caller died.
+            )  # Open until then: its end shows a program in a container that the caller ended.
             try:
                 status = process.wait(timeout_s)
             except subprocess.TimeoutExpired as fault:
                 raise FleetError(
-                    f"no result after {timeout_s} s", where=entry, remedy="Allow more time, or give it less to do."
+                    f"no result after {timeout_s} s", where=entry, remedy="Allow more time, or reduce the work."
                 ) from fault
             finally:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-            if not os.path.lexists(told):
+            if not os.path.lexists(result_path):
                 output.seek(0, os.SEEK_END)
                 output.seek(max(0, output.tell() - 2000))
                 words = output.read().decode("utf-8", "replace").strip().splitlines()[-8:]
@@ -156,28 +155,28 @@ def call(
                     if status < 0
                     else f"ended with exit status {status}"
                 )
-                raise FleetError(f"{how}; its last words: {' | '.join(words) or 'none'}", where=entry)
-            with os.fdopen(shared_folders.open_file(told, os.O_RDONLY), encoding="utf-8") as stream:
+                raise FleetError(f"{how}; last output: {' | '.join(words) or 'none'}", where=entry)
+            with os.fdopen(shared_folders.open_file(result_path, os.O_RDONLY), encoding="utf-8") as stream:
                 return _result(stream.read(), entry)
 
 
 def _result(text: str, entry: str) -> Any:
-    """What a program gave back. Raises its FleetError, or one where that cannot be read: what it runs may have written it."""
+    """Return a program's result. Raise its FleetError, or one about a malformed result, which a model can have written."""
     try:
-        told = json.loads(text)
-        fault = FleetError.from_dict(told["error"]) if "error" in told else None
-        reply = told.get("result")
+        result = json.loads(text)
+        fault = FleetError.from_dict(result["error"]) if "error" in result else None
+        reply = result.get("result")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as broken:
-        raise FleetError("what it gave back is not what such a program answers", where=entry) from broken
+        raise FleetError("the result of the program is malformed", where=entry) from broken
     if fault:
         raise fault
     return reply
 
 
 def answer(argv: Sequence[str], work: Callable[[Any], Any]) -> int:
-    """The body of a program's main(): read the request, give work(request)'s result back; returns the exit status."""
-    asked, told = argv[1:3]
-    with open(asked, encoding="utf-8") as stream:
+    """Read the request, write the result of work(request), and return the exit status: the body of a program's main()."""
+    request_path, result_path = argv[1:3]
+    with open(request_path, encoding="utf-8") as stream:
         request = json.load(stream)
     try:
         reply = {"result": work(request)}
@@ -188,15 +187,17 @@ def answer(argv: Sequence[str], work: Callable[[Any], Any]) -> int:
             raise
         reply = {
             "error": FleetError(
-                f"cannot be written: {fault.strerror}", where=fault.filename or asked, remedy="Make room there."
+                f"cannot write the file: {fault.strerror}",
+                where=fault.filename or request_path,
+                remedy="Free disk space there.",
             ).as_dict()
         }
-    atomic_files.write_file(told, json.dumps(reply).encode())
+    atomic_files.write_file(result_path, json.dumps(reply).encode())
     return 0
 
 
 def say(path: str | None, line: str) -> None:
-    """Append a line to the file that tells how far a program is; path may be None. A file that cannot be written costs nobody the work itself."""
+    """Append a line to the progress file (None: do nothing). Errors are ignored, so that the work continues."""
     if path:
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
@@ -205,7 +206,7 @@ def say(path: str | None, line: str) -> None:
 
 
 def _collect(name: str, sources: dict[str, str]) -> None:
-    """Add a module and what it imports from this collection. Nothing of it is imported here: some of it loads libraries that take seconds."""
+    """Add a module and its imports from this collection, without importing them: some load libraries for seconds."""
     if name in sources:
         return
     sources[name] = cast(str, _source(name))
@@ -217,7 +218,7 @@ def _collect(name: str, sources: dict[str, str]) -> None:
 
 @functools.cache
 def _source(name: str) -> str | None:
-    """The source of a module, None for a package. Its specification would tell, too, but is compiled for it in what Ansible sends."""
+    """Return the source of a module, or None for a package. Asking the module's own specification would compile it in Ansible's payload."""
     package, _dot, module = name.rpartition(".")
     specification: Any = importlib.util.find_spec(package)
     for folder in specification.submodule_search_locations:
@@ -231,7 +232,7 @@ def _source(name: str) -> str | None:
 
 
 def bind_to_caller(cpu_set: Collection[int] | None = None, ends_with_caller: bool = True) -> None:
-    """In a new process: end with the one that started it, however that dies; run on these CPUs alone."""
+    """Let a new process be killed when its caller ends, and run on these CPUs only."""
     if ends_with_caller:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if cpu_set:

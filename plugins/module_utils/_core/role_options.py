@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values of role variables that none can have: of the wrong type, none of the choices, or what Ansible lets pass and a role would take for something else."""
+"""Checks of the values of role variables: types, choices, and values that Ansible accepts but a role would misread."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _ELEMENTS = {
     "int": " of whole numbers",
     "float": " of numbers",
 }
-# Where these are the default, null says the same.
+# If one of these is the default, null means the same.
 _EMPTY = (None, "")
 
 
 def refuse_wrong(specification: Specification, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Raise FleetError for the first of a role's variables whose value it could not mean.
+    """Raise FleetError for the first variable of a role with an invalid value.
 
-    specification: as in meta/argument_specs.yml. values: of the variables, evaluated. defaults: as in defaults/main.yml.
+    specification: as in meta/argument_specs.yml. values: evaluated. defaults: as in defaults/main.yml.
     """
     for name, option in sorted(specification.items()):
         if name not in values:
@@ -45,17 +45,17 @@ def refuse_wrong(specification: Specification, values: Mapping[str, Any], defaul
         _refuse_wrong_keys(name, option, value)
         below = _below_zero(option, value)
         if below is not None:
-            raise FleetError(f"{below!r} is below 0; allowed: {_allowed(option)}, none below 0", where=name)
+            raise FleetError(f"{below!r} is below 0; allowed: {_allowed(option)}, 0 or more", where=name)
 
 
 def _wrong(option: Option, value: Any, nullable: bool) -> str | None:
-    """What is wrong with the whole value, in words, or None."""
+    """Return what is wrong with the whole value, or None."""
     kind = option.get("type", "str")
     if value is None:
         return (
             None
             if nullable or kind not in (*_TEXTS, "list")
-            else f"null is no value; allowed: {_allowed(option)}; leave it out for the default"
+            else f"null is not a valid value; allowed: {_allowed(option)}; omit it for the default"
         )
     if not _is_a(kind, value):
         return f"{_shown(option, value)}{_kind(value)}; allowed: {_allowed(option)}"
@@ -68,17 +68,19 @@ def _wrong(option: Option, value: Any, nullable: bool) -> str | None:
         ),
         items,
     )
-    return None if wrong is items else f"{wrong!r} in it is {_kind(wrong)}; allowed: {_allowed(option)}"
+    return (
+        None if wrong is items else f"the list contains {wrong!r}, which is {_kind(wrong)}; allowed: {_allowed(option)}"
+    )
 
 
 def _check_choice(where: str, option: Option, value: Any) -> None:
-    # YAML reads some choices as true or false; Ansible knows which are meant.
+    # YAML reads some choices as true or false; Ansible maps them back.
     if option.get("choices") and value is not None and not isinstance(value, bool):
         options.one_of(where, value, option["choices"])
 
 
 def _refuse_wrong_keys(where: str, option: Option, value: Any) -> None:
-    """Raise FleetError for the first key of a mapping, or of one in a list, that is not among its options or missing, if these are all known."""
+    """Raise FleetError for the first unknown or missing key of a mapping, or of mappings in a list, if its options are listed."""
     known = option.get("options") or {}
     items = (
         [(f"{where}[{number}]", item) for number, item in enumerate(value)]
@@ -104,7 +106,7 @@ def _refuse_wrong_keys(where: str, option: Option, value: Any) -> None:
 
 
 def _below_zero(option: Option, value: Any) -> Any:
-    """The first number below 0, which no variable of a role means, or None."""
+    """Return the first negative number, which no variable of a role allows, or None."""
     numbers = value if option.get("type") == "list" else [value]
     return next(
         (one for one in numbers if {option.get("type"), option.get("elements")} & {"int", "float"} and float(one) < 0),
@@ -113,7 +115,7 @@ def _below_zero(option: Option, value: Any) -> Any:
 
 
 def _is_a(kind: str, value: Any) -> bool:
-    """Whether a role can mean the value; unlike a module's, its variables are used as they are, so a text is no list and no mapping."""
+    """Return whether a role can use the value. Unlike options of modules, variables are not converted: a text is not a list or a mapping."""
     if kind == "path":
         return isinstance(value, str)
     if kind in ("list", "dict"):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Variables that carry the prefix of a role or of the collection: which there are, and which the user misspelt or gave a wrong value."""
+"""Checks of the variables with the prefix of a role or of the collection: misspelled names and wrong values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Role:
 
     @functools.cached_property
     def options(self) -> dict[str, Option]:
-        """{variable: its specification}, of all entry points."""
+        """Return {variable: its specification} of all entry points."""
         return {
             name: cast(Option, option or {})
             for entry in self._entries.values()
@@ -45,7 +45,7 @@ class Role:
 
     @functools.cached_property
     def defaults(self) -> Any:
-        """{variable: default}, templates as they stand."""
+        """Return {variable: default}. Templates are not evaluated."""
         name = os.path.join("defaults", "main.yml")
         return self._read(name, dict) if os.path.exists(os.path.join(self.path, name)) else {}
 
@@ -58,17 +58,17 @@ class Role:
                 return taken(yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
         except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as fault:
             raise FleetError(
-                f"the list of the role's variables cannot be read ({fault.__class__.__name__})",
+                f"cannot read the list of the role's variables ({fault.__class__.__name__})",
                 where=path,
-                remedy="Give role_path the directory of a role that has this file.",
+                remedy="Set role_path to the directory of a role that has this file.",
             ) from fault
 
     def is_default(self, name: str, variables: Mapping[str, Any]) -> bool:
-        """Whether a variable is as the role's defaults have it."""
+        """Return whether a variable has the role's default."""
         return name in self.defaults and variables[name] == self.defaults[name]
 
     def given(self, variables: Mapping[str, Any]) -> list[str]:
-        """The role's variables that the user may have set, by their own names or by a collection-wide one."""
+        """Return the role's variables that the user can have set, directly or through a collection-wide variable."""
         return [
             name
             for name in self.options
@@ -76,10 +76,10 @@ class Role:
         ]
 
     def refuse_unknown(self, names: Iterable[str], full_name: str | None = None) -> None:
-        """Raise FleetError when some of names carry the role's prefix without being its own. full_name: as ansible-doc takes it, if that is known."""
+        """Raise FleetError if names with the role's prefix are not variables of the role. full_name: the name for ansible-doc, or None."""
         prefix, parent = f"{self.name}_", os.path.dirname(self.path)
         known = [*self.options, f"{prefix}result", *(f"{prefix}{entry}_result" for entry in self._entries)]
-        # Roles beside it whose names extend its own.
+        # Other roles of the collection whose names begin with this role's name.
         foreign = tuple(f"{name}_" for name in os.listdir(parent) if name.startswith(prefix))
         unknown = sorted(
             name for name in names if name.startswith(prefix) and name not in known and not name.startswith(foreign)
@@ -97,7 +97,7 @@ class Role:
             )
 
     def refuse_wrong(self, values: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
-        """Raise FleetError for the first value that the role could not mean. values: evaluated. variables: all, as they stand."""
+        """Raise FleetError for the first invalid value. values: evaluated. variables: all, not evaluated."""
         try:
             role_options.refuse_wrong(self.options, values, self.defaults)
         except FleetError as fault:
@@ -109,7 +109,7 @@ class Role:
             raise FleetError(fault.what, fault.where, remedy) from fault
 
     def _wide(self, name: str, variables: Mapping[str, Any]) -> list[str]:
-        """The collection-wide variables that a variable's default takes its value from, and that somebody has set."""
+        """Return the collection-wide variables that are set and that a variable's default uses."""
         return [wide for wide in re.findall(rf"\b{WIDE_PREFIX}\w+", str(self.defaults.get(name))) if wide in variables]
 
 
@@ -118,13 +118,13 @@ role = functools.cache(Role)
 
 
 def refuse_misspelt(names: Collection[str], known: Collection[str], of_models: Iterable[str]) -> None:
-    """Raise FleetError for the first collection-wide variable that nothing reads and whose name is nearly that of one that is read.
+    """Raise FleetError for the first collection-wide variable that is not used and has almost the name of a used one.
 
-    of_models: keys that models have in place of variables.
+    of_models: keys of models, which are not variables.
     """
     for key in of_models:
         if WIDE_PREFIX + key in names and WIDE_PREFIX + key not in known:
-            remedy = f"Give {key} to each model in {WIDE_PREFIX}models."
+            remedy = f"Set {key} for each model in {WIDE_PREFIX}models."
             raise FleetError("no such variable", where=WIDE_PREFIX + key, remedy=remedy)
     for name in sorted(name for name in names if name.startswith(WIDE_PREFIX) and name not in known):
         other = closest(name, known, WIDE_PREFIX, _CLOSE)
@@ -134,7 +134,7 @@ def refuse_misspelt(names: Collection[str], known: Collection[str], of_models: I
 
 @functools.cache
 def mentioned(*folders: str) -> frozenset[str]:
-    """The collection-wide variables that the YAML files in these folders mention."""
+    """Return the collection-wide variables in the YAML files of these folders."""
     found: set[str] = set()
     for parent, _folders, names in (part for folder in folders for part in os.walk(folder)):
         for name in names:
@@ -145,7 +145,7 @@ def mentioned(*folders: str) -> frozenset[str]:
 
 
 def closest(name: str, known: Iterable[str], prefix: str, cutoff: float = 0.6) -> str | None:
-    """The known name that is closest by what follows the prefix that all of them share, or None."""
+    """Return the known name with the closest part after the common prefix, or None."""
     endings = [other[len(prefix) :] for other in sorted(known)]
     close = difflib.get_close_matches(name[len(prefix) :], endings, n=1, cutoff=cutoff)
     return prefix + close[0] if close else None

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for folders in which other accounts may write: nothing there is opened through a link, and what is made has the mode that is given."""
+"""Adapter for folders that other accounts can write to: it does not open files through links, and sets modes explicitly."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from typing import IO
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 _NO_LOGIN = "4294967295"
-_MOST_LINKS = 40  # As Linux has it (path_resolution(7)).
+_MOST_LINKS = 40  # As in Linux (path_resolution(7)).
 
 
 _accepted: set[int] = set()  # Of this module's run.
 
 
 def accept(account: str | None) -> None:
-    """Accept the folders of one more account, by name or UID, such as that of a server. Raises FleetError where there is none."""
+    """Accept the folders of one more account, by name or UID, such as that of a server. Raise FleetError if it does not exist."""
     if account:
         try:
             _accepted.add(int(account) if account.isdecimal() else pwd.getpwnam(account).pw_uid)
         except (KeyError, ValueError) as fault:
-            raise FleetError(f"{account!r} is no account of this host", where="folder_owner") from fault
+            raise FleetError(f"{account!r} is not an account on this host", where="folder_owner") from fault
 
 
 def refuse_foreign(path: str) -> None:
-    """Raise FleetError where root would work with what another account owns, or could replace: it may put links there.
+    """Raise FleetError if root would use a path that another account owns or can replace, for example with a link.
 
-    Accepted are root, the account that root was reached from (sudo, or the login), and those of accept().
+    Accepted are root, the account that became root (sudo, or the login), and those of accept().
     """
     if os.geteuid() != 0:
         return
@@ -43,14 +43,14 @@ def refuse_foreign(path: str) -> None:
         if owner not in accepted:
             name = _name_of(owner)
             raise FleetError(
-                f"{part} belongs to {name}, who could make root write elsewhere",
+                f"{part!r} belongs to {name}, who could make root write elsewhere",
                 where=path,
-                remedy=f"Give it to root (chown), run as {name} (become_user), or name another folder.",
+                remedy=f"Change its owner to root (chown), run as {name} (become_user), or use another folder.",
             )
 
 
 def lock_file(path: str) -> IO[bytes]:
-    """Open a file for atomic_files.lock(), which other accounts can neither open, and so hold, nor make a link to another file."""
+    """Open a file for atomic_files.lock() that other accounts can neither open and lock, nor replace with a link."""
     refuse_foreign(path)
     handle = open_file(path, os.O_RDWR | os.O_CREAT, 0o600)
     status = os.fstat(handle)
@@ -60,7 +60,7 @@ def lock_file(path: str) -> IO[bytes]:
 
 
 def open_file(path: str, flags: int, mode: int = 0o644) -> int:
-    """The descriptor of a plain file that is no link. Raises FleetError for anything else, and OSError as os.open() does."""
+    """Return the descriptor of a regular file that is not a link. Raise FleetError otherwise, and OSError as os.open() does."""
     try:
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     except OSError:
@@ -74,7 +74,7 @@ def open_file(path: str, flags: int, mode: int = 0o644) -> int:
 
 
 def own_folder(path: str, mode: int = 0o700) -> None:
-    """Make a folder of this account's; what another account, or a link, put in its place is removed."""
+    """Create a folder of this account, and remove a link or another account's folder at its path."""
     with contextlib.suppress(FileNotFoundError):
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
@@ -87,7 +87,7 @@ def own_folder(path: str, mode: int = 0o700) -> None:
 
 
 def set_mode(path: str, mode: int) -> None:
-    """Give a folder a mode, unless a link has taken its place."""
+    """Set the mode of a folder. Raise OSError if the path is a link."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fchmod(handle, mode)
@@ -96,7 +96,7 @@ def set_mode(path: str, mode: int) -> None:
 
 
 def open_inside(folder: str, name: str) -> IO[bytes]:
-    """Open a file below a folder for reading. Links are followed; what was opened, whoever changes them meanwhile, lies in the folder. Raises FleetError."""
+    """Open a file below a folder for reading. Links are followed. Raise FleetError if the opened file is outside of the folder."""
     path = os.path.join(folder, name)
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -112,22 +112,22 @@ def open_inside(folder: str, name: str) -> IO[bytes]:
 
 
 def copy_inside(folder: str, name: str, target: str) -> None:
-    """Copy a file below a folder to a new file, as open_inside() opens it."""
+    """Copy a file below a folder, opened by open_inside(), to a new file."""
     with open_inside(folder, name) as source, os.fdopen(open_file(target, _TO_WRITE), "wb") as copied:
         shutil.copyfileobj(source, copied, 1 << 20)
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Whether a path without links is a folder's, or below it."""
+    """Return whether a path without links is a folder or below it."""
     return os.path.commonpath([path, folder]) == folder
 
 
 def leaves(path: str, real: str) -> FleetError:
-    """The FleetError for a link that leaves the folder that is copied."""
+    """Return the FleetError for a link to a file outside of the copied folder."""
     return FleetError(
-        f"it is a link to {real}, outside of the folder",
+        f"it is a link to {real!r}, outside of the folder",
         where=path,
-        remedy="Copy the folder with what its links lead to (cp -rL), and name the copy.",
+        remedy="Copy the folder with the targets of its links (cp -rL), and use the copy.",
     )
 
 
@@ -136,12 +136,12 @@ _TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 def _strange(path: str) -> FleetError:
     return FleetError(
-        "it is a link or no plain file, where this collection keeps a file", where=path, remedy="Remove it."
+        "it is a link or not a regular file, but this collection stores a file here", where=path, remedy="Remove it."
     )
 
 
 def _way(path: str, links: int = 0) -> Iterator[tuple[str, int]]:
-    """(path, owner) of all that a path leads through: folders, links and what these lead through, as far as they are there."""
+    """Yield (path, owner) of the existing folders and links that a path leads through, including those of the links' targets."""
     current = "/"
     for name in ["", *path.split("/")]:
         current = os.path.join(current, name) if name else current
@@ -156,7 +156,7 @@ def _way(path: str, links: int = 0) -> Iterator[tuple[str, int]]:
 
 
 def connecting() -> set[int]:
-    """The accounts that root was reached from: sudo's word, and the kernel's of the login."""
+    """Return the accounts that became root, from sudo's variable and from the kernel's login UID."""
     found = {os.environ.get("SUDO_UID", "")}
     with contextlib.suppress(OSError), open("/proc/self/loginuid", encoding="ascii") as stream:
         found.add(stream.read().strip())

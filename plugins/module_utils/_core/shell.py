@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module's shell shares: the only file of module_utils that knows Ansible."""
+"""The common part of all modules: the only file of module_utils that imports Ansible."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 
 
 class FleetModule(AnsibleModule):
-    """AnsibleModule, but what it says of a value of the wrong type names the option, the value and what is allowed, also inside of lists and mappings."""
+    """AnsibleModule with errors that contain the option, the value and what is allowed for values of the wrong type, also within lists and mappings."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         os.umask(
             os.umask(0o022) | 0o022
-        )  # What is made here, and by what is started here, is written by its owner alone.
+        )  # Only the owner can write to files that this process and its children create.
         self._given: dict[str, Any] | None = {}
         try:
             super().__init__(*arguments, **settings)
         except (
             OverflowError,
             TypeError,
-        ) as error:  # Ansible trips over an infinite number, or over no mapping in the place of one with a password
+        ) as error:  # Ansible raises them for infinite numbers, and for other values in place of a mapping with a password.
             self.fail_json(msg=str(error))
         fault = options.wrong_type(self.argument_spec, self._given) or options.unusable(self.argument_spec, self.params)
         self._given = None
@@ -45,7 +45,7 @@ class FleetModule(AnsibleModule):
 
 
 def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> None:
-    """Call work(), a function without arguments that returns the result as a dict; end the module with it or with its FleetError."""
+    """Exit the module with the result (a dict) or the FleetError of work(), which takes no arguments."""
     try:
         result = work()
     except FleetError as fault:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for text files that are as a module describes them, or not there."""
+"""Adapter that writes or removes text files as a module describes them."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomi
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
-Texts = Mapping[str, Optional[str]]  # By the path; None for a file that is not there, or must not be.
+Texts = Mapping[str, Optional[str]]  # By path; None for a file that does not exist, or must not.
 
 
-def put(wanted: Texts, check_mode: bool, warnings: Iterable[str] = ()) -> tuple[Texts, Decision]:
-    """(the files as they were, the Decision that makes them what is wanted). It is carried out unless in check mode."""
-    for path in wanted:
+def put(desired: Texts, check_mode: bool, warnings: Iterable[str] = ()) -> tuple[Texts, Decision]:
+    """Return (the current files, the Decision to change them to the desired ones). Carry it out unless in check mode."""
+    for path in desired:
         shared_folders.refuse_foreign(os.path.dirname(path))
-    before = {path: _read(path) for path in wanted}
+    before = {path: _read(path) for path in desired}
     if not check_mode:
-        for path, text in wanted.items():
+        for path, text in desired.items():
             if before[path] != text:
                 _write(path, text)
-    return before, _decide(before, wanted, warnings)
+    return before, _decide(before, desired, warnings)
 
 
 def _read(path: str) -> str | None:
-    """The text at path, odd bytes replaced; None where nothing is. Raises FleetError where the file could not be replaced."""
+    """Return the text at path, with invalid bytes replaced, or None if it does not exist. Raise FleetError if this account cannot replace the file."""
     try:
         with open(path, "rb") as stream:
             text = stream.read().decode("utf-8", "replace")
     except FileNotFoundError:
         text = None
     except OSError as fault:
-        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
+        raise FleetError(f"cannot read the file: {fault.strerror}", where=path) from fault
     directory = os.path.dirname(path)
     while not os.path.exists(directory):
         directory = os.path.dirname(directory)
     if not os.access(directory, os.W_OK):
-        raise FleetError(f"this user may not write to {directory}", where=path, remedy="Use become, or another path.")
+        raise FleetError(
+            f"this user cannot write to {directory!r}", where=path, remedy="Set become: true, or use another path."
+        )
     return text
 
 
 def _write(path: str, text: str | None) -> None:
-    """Put text at path, whole or not at all, with the mode and owner of what it replaces; None removes the file."""
+    """Write text to path atomically, with the mode and owner of the file that it replaces. None removes the file."""
     try:
         if text is None:
             os.unlink(path)
@@ -60,18 +62,18 @@ def _write(path: str, text: str | None) -> None:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             atomic_files.write_file(path, text.encode())
     except OSError as fault:
-        raise FleetError(f"cannot be written: {fault.strerror}", where=path) from fault
+        raise FleetError(f"cannot write the file: {fault.strerror}", where=path) from fault
 
 
-def _decide(before: Texts, wanted: Texts, warnings: Iterable[str]) -> Decision:
-    """The Decision from {path: text or None} as it is and as it shall be."""
-    changing = [path for path in wanted if before[path] != wanted[path]]
-    actions = tuple(f"{'remove' if wanted[path] is None else 'write'} {path}" for path in changing)
+def _decide(before: Texts, desired: Texts, warnings: Iterable[str]) -> Decision:
+    """Return the Decision from the current and the desired {path: text or None}."""
+    changing = [path for path in desired if before[path] != desired[path]]
+    actions = tuple(f"{'remove' if desired[path] is None else 'write'} {path}" for path in changing)
     if len(changing) == 1:
         return Decision(
-            True, before[changing[0]] or "", wanted[changing[0]] or "", actions, tuple(warnings), changing[0]
+            True, before[changing[0]] or "", desired[changing[0]] or "", actions, tuple(warnings), changing[0]
         )
     before_all, after_all = (
-        "".join(f"# {path}\n{texts[path] or ''}" for path in changing) for texts in (before, wanted)
+        "".join(f"# {path}\n{texts[path] or ''}" for path in changing) for texts in (before, desired)
     )
     return Decision(bool(changing), before_all, after_all, actions, tuple(warnings))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of an address may be shown: neither user and password nor what follows a question mark, where presigned addresses have their signature."""
+"""Addresses without secrets: user, password and query, which is the signature of presigned addresses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _END = re.compile(r"[?#]")
-_SHORTEST = 6  # A user such as git is no secret, and would be one wherever these letters stand.
+_SHORTEST = 6  # A user such as git is not a secret; masking it would hide these letters everywhere.
 
 
 def public(source: str) -> str:
-    """An address as it may be shown and kept; a path as it is."""
+    """Return an address without secrets, and a path unchanged."""
     found = _SCHEME.match(source)
     if not found:
         return source
@@ -24,14 +24,14 @@ def public(source: str) -> str:
 
 
 def masked(text: str, value: Any) -> str:
-    """A text about JSON data, without the secrets of the data's addresses."""
+    """Return a text without the secrets of the addresses in JSON data."""
     for secret in sorted(secrets(value), key=len, reverse=True):
         text = text.replace(secret, "********")
     return text
 
 
 def secrets(value: Any) -> set[str]:
-    """What of all addresses in JSON data no message may show: passwords, users that stand alone as tokens do, and what follows a question mark."""
+    """Return the secrets of all addresses in JSON data: passwords, users without a password (often tokens), and queries."""
     if isinstance(value, dict):
         return {secret for pair in value.items() for one in pair for secret in secrets(one)}
     if isinstance(value, (list, tuple)):

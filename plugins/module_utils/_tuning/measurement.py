@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two configurations measured against each other: pairs of fresh servers with the same history, until the verdict is settled."""
+"""Compare two configurations: measure pairs of fresh servers with the same history until the verdict is final."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
-_MOST_LOST = 3  # pairs of servers in a row of which no round counts
+_MOST_LOST = 3  # consecutive pairs of servers without a round that counts
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a comparison of two configurations measured."""
+    """The measured comparison of two configurations."""
 
     comparison: Comparison
     windows: list[dict[str, Any]]
@@ -32,19 +32,19 @@ class Measured:
 
     @functools.cached_property
     def before(self) -> Any:
-        """The figures of the baseline: those of merged()."""
+        """Return the figures of the baseline, as merged() does."""
         return merged(self.windows, "baseline")
 
     @functools.cached_property
     def after(self) -> Any:
-        """The figures of the candidate."""
+        """Return the figures of the candidate."""
         return merged(self.windows, "candidate")
 
 
 class Measurement:
-    """The comparisons of one tuning, in order, and what they need of each other: the scatter of pairs of servers, and the time that one takes.
+    """The comparisons of one tuning, in order, and their shared state: the scatter of pairs of servers, and the duration of one.
 
-    identity: what all comparisons have in common, as JSON; a pair of servers that is in the log is not measured again.
+    identity: JSON that all comparisons have in common. A pair of servers that is in the log is not measured again.
     """
 
     def __init__(
@@ -57,29 +57,29 @@ class Measurement:
     ) -> None:
         self.servers, self._options, self._clock, self._log, self._identity = servers, options, clock, log, identity
         self.voids: list[str] = []
-        self._pairs_s: list[float] = []  # that pairs of servers took
+        self._pairs_s: list[float] = []  # durations of pairs of servers
         self._scatter, self._comparisons, self._began = Scatter(), 0, clock()
 
     @property
     def pair_s(self) -> float:
-        """What a pair of servers took on average, or 0 before the first one."""
+        """Return the mean duration of a pair of servers, or 0 before the first one."""
         return sum(self._pairs_s) / max(len(self._pairs_s), 1)
 
     def pairs_left(self, reserved: int) -> int | None:
-        """How many more pairs of servers the budget holds beside those that are reserved; None without a limit."""
+        """Return how many more pairs of servers the budget allows in addition to the reserved ones, or None without a limit."""
         if self._options["budget_min"] is None or not self.pair_s:
             return None
         left_s = self._options["budget_min"] * 60 - (self._clock() - self._began)
         return max(0, int(left_s / self.pair_s) - reserved)
 
     def sides(self, before: Configuration, after: Configuration, draw: random.Random) -> dict[str, dict[str, Any]]:
-        """The targets of two configurations, started in an order that is drawn, each with a server of its own unless they differ in the protocol alone."""
+        """Return the targets of two configurations, started in random order. They share a server if they differ only in the protocol."""
         wanted = {"baseline": (before, ""), "candidate": (after, "again" if after == before else "")}
         order = draw.sample(list(wanted), len(wanted))
         return {side: self.servers.target(wanted[side][0], side, wanted[side][1]) for side in order}
 
     def compare(self, before: Configuration, after: Configuration, rules: Rules, reserved: int = 0) -> Measured:
-        """Measure pairs of fresh servers until the verdict is settled. reserved: pairs that the budget keeps for what comes later."""
+        """Measure pairs of fresh servers until the verdict is final. reserved: pairs that the budget keeps for later comparisons."""
         self._comparisons += 1
         fitting = self.pairs_left(reserved)
         rules = rules if fitting is None else rules.within(max(1, fitting))
@@ -106,7 +106,7 @@ class Measurement:
     def _measured(
         self, before: Configuration, after: Configuration, number: int, accuracy: BeforeAfter | None
     ) -> tuple[list[dict[str, Any]], BeforeAfter]:
-        """(windows, accuracies) of one pair of fresh servers, from the log where it was measured before. accuracy: where another pair showed it."""
+        """Return (windows, accuracies) of one pair of fresh servers, from the log if it is there. accuracy: that of an earlier pair, or None."""
         key = steps.digest([self._comparisons, number, before, after, self._identity])
         known = self._log.get(key)
         if known:
@@ -133,6 +133,6 @@ class Measurement:
 
 
 def merged(windows: Sequence[Any], name: str) -> Any:
-    """The figures of one target's windows that are not void, or None: {goodput_rps, p50_ms, p99_ms, requests, curve}."""
+    """Return the figures {goodput_rps, p50_ms, p99_ms, requests, curve} of one target's windows that are not void, or None."""
     mine = [window for window in windows if window["target"] == name and not window["void"]]
     return histogram.merged(mine) if mine else None

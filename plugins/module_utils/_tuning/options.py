@@ -48,7 +48,7 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raise FleetError for the first option that no tuning can have."""
+    """Raise FleetError for the first invalid option."""
     for name, minimum, maximum, unit in (
         ("concurrency", 1, 512, "requests in flight"),
         ("window_s", 0.5, 600, "s"),
@@ -66,14 +66,14 @@ def check(options: Mapping[str, Any]) -> None:
     if options["budget_min"] is not None:
         bounded("budget_min", options["budget_min"], 0.1, 10000, "minutes")
     if (options["backend"] == "docker") != bool(options["image"]):
-        raise FleetError("the backend docker needs an image, and no other backend takes one", where="image")
+        raise FleetError("the backend docker needs an image, and the other backends do not use one", where="image")
     if options["metric"] and not options["samples"]:
-        raise FleetError("a metric is measured on samples, and none are given", where="metric")
+        raise FleetError("a metric needs samples, but samples is not set", where="metric")
     task_metrics.check_function(options["metric"], options["metric_function"])
 
     if options["keep_in"] is not None and not (options["keep_in"] and options["tuning_class"]):
         raise FleetError(
-            "without an inventory file it is not known where tunings are kept",
+            "without an inventory file, the folder for tunings is unknown",
             where="keep_in",
             remedy="Set tfserving_tunings_directory to a folder on the controller.",
         )

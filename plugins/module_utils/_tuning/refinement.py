@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to try around a configuration that was kept: twice and half of each number of it, and on in the direction that pays."""
+"""Candidates around a kept configuration: twice and half of each of its numbers, and further in the direction that helps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import Candidate
 
-# The numbers of a configuration that change its speed: (part, name), the more promising ones first.
+# The numbers of a configuration that change its speed: (part, name), the most promising first.
 KNOBS = (
     ("batching", "max_execution_batch_size"),
     ("batching", "max_batch_size"),
@@ -23,20 +23,20 @@ KNOBS = (
     ("flags", "tensorflow_inter_op_parallelism"),
 )
 FACTORS = (2.0, 0.5)
-_FIRST_TIMEOUT_MICROS = 1000  # what comes after no waiting
-_LEAST_TIMEOUT_MICROS = 250  # half of it and less is no waiting
+_FIRST_TIMEOUT_MICROS = 1000  # the value after 0
+_LEAST_TIMEOUT_MICROS = 250  # this value and smaller ones become 0
 
 
 Direction = tuple[str, str, float]  # part and name of a number, and the factor to the next value
 
 
 def directions(change: Mapping[str, Any]) -> list[Direction]:
-    """Where to go from the numbers that a change has set."""
+    """Return the directions from the numbers that a change set."""
     return [(part, name, factor) for part, name in KNOBS if name in (change.get(part) or {}) for factor in FACTORS]
 
 
 def candidate(kept: Configuration, direction: Direction) -> Candidate | None:
-    """The next candidate in a direction from the configuration that was kept, or None where there is no legal one."""
+    """Return the next candidate in a direction from the kept configuration, or None if there is no valid one."""
     part, name, factor = direction
     now: dict[str, Any] = dict(kept[part] or {})  # type: ignore[literal-required]
     value = _next(name, now[name], factor) if isinstance(now.get(name), int) else None
@@ -57,7 +57,7 @@ def candidate(kept: Configuration, direction: Direction) -> Candidate | None:
 
 
 def _next(name: str, value: int, factor: float) -> int | None:
-    """The next value in a direction, or None where there is none."""
+    """Return the next value in a direction, or None at the end."""
     if name == "batch_timeout_micros":
         if value == 0:
             return _FIRST_TIMEOUT_MICROS if factor > 1 else None

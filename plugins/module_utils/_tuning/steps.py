@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tuning as pure decisions: candidates, which server each needs, and whether a measured change is kept."""
+"""The pure decisions of a tuning: candidates, the server that each needs, and whether a measured change is kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison
 
 
 class Candidate(TypedDict):
-    """A change of the configuration that is worth a trial."""
+    """A change of the configuration to try."""
 
     name: str
     change: dict[str, Any]
@@ -28,7 +28,7 @@ class Candidate(TypedDict):
 
 
 class BeforeAfter(TypedDict):
-    """A figure of the baseline and of the candidate; None where it is not known."""
+    """A figure of the baseline and of the candidate, or None if it is unknown."""
 
     before: float | None
     after: float | None
@@ -38,44 +38,47 @@ CANDIDATE_KEYS = ("name", "change", "reason", "model")
 
 
 def candidates(given: Iterable[Any], model: str, start: Configuration) -> list[Candidate]:
-    """The candidates for a model. Raises FleetError for the first one that is out of form."""
+    """Return the candidates for a model. Raise FleetError for the first malformed one."""
     found = []
     for number, candidate in enumerate(given):
         where = f"candidates[{number}]"
         for key in candidate:
             one_of(where, key, CANDIDATE_KEYS)
         if not isinstance(candidate.get("name"), str) or not isinstance(candidate.get("change"), dict):
-            raise FleetError("needs a name, a text, and a change, a mapping such as {protocol: grpc}", where=where)
+            raise FleetError("it needs a name (a text) and a change (a mapping such as {protocol: grpc})", where=where)
         trial_configuration.changed(start, candidate["change"], f"{where} ({candidate['name']})")
         if "protocol" in candidate["change"] and len(candidate["change"]) > 1:
             raise FleetError(
-                "a change of protocol is the clients' to make, and the rest is the server's",
+                "protocol is a setting of the clients, and the other changes are settings of the server",
                 where=f"{where} ({candidate['name']})",
-                remedy="Make two candidates of it.",
+                remedy="Split it into two candidates.",
             )
         found.append(cast(Candidate, {key: candidate.get(key) for key in CANDIDATE_KEYS}))
     return [candidate for candidate in found if candidate["model"] in (None, model)]
 
 
 def digest(of: Any) -> str:
-    """Names a value of JSON."""
+    """Return a short digest of a JSON value."""
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def server_key(of: Configuration) -> str:
-    """Names the server that a configuration needs: two configurations that differ only in protocol share one."""
+    """Return a name for the server that a configuration needs. Configurations that differ only in the protocol share one."""
     return digest({key: value for key, value in of.items() if key != "protocol"})
 
 
 def cpu_sets(usable: Iterable[int]) -> tuple[list[int] | None, list[int] | None, str | None]:
-    """Divide the usable CPU numbers (a sequence of int) between server and generator: (server, generator, note).
+    """Divide the usable CPU numbers between server and load generator, and return (server, generator, note).
 
-    Each gets CPUs of its own where there are two or more: the generator the first quarter (at least one), the server the rest.
-    With one CPU both are None (shared) and the note says so.
+    With two CPUs or more, the generator gets the first quarter (at least one), and the server the rest. With one CPU, both are None (shared), as the note says.
     """
     usable = sorted(usable)
     if len(usable) < 2:
-        return None, None, "Server and generator shared the only CPU, so the figures are lower than the server's own."
+        return (
+            None,
+            None,
+            "Server and load generator shared the only CPU, so the figures are lower than those of a server alone.",
+        )
     share = max(1, len(usable) // 4)
     return usable[share:], usable[:share], None
 
@@ -89,10 +92,10 @@ def judge(
     metric: str = "accuracy",
     goal: str | None = None,
 ) -> tuple[bool, str]:
-    """(kept, reason) of a candidate. Accuracy first, then the latency objective, then the gain against the noise.
+    """Return (kept, reason) of a candidate: check accuracy, then the latency objective, then the gain against the noise.
 
-    comparison: None where nothing could be measured. accuracy: of the metric. latency: p99 in ms. goal: "higher" or "lower", where the metric's name does
-    not say which is better. A candidate that misses the objective passes only where the baseline misses it by as much or more.
+    comparison: None if nothing could be measured. accuracy: the metric. latency: p99 in ms. goal: "higher" or "lower" is better, if the metric's name does not
+    say it. A candidate that misses the objective passes only if the baseline misses it by at least as much.
     """
     before, after = accuracy["before"], accuracy["after"]
     if before is not None and after is not None:
@@ -100,7 +103,7 @@ def judge(
         if not accepted:
             return False, reason
     if comparison is None:
-        return False, "no round was free of void windows, so nothing was measured"
+        return False, "every round has a void window, so nothing was measured"
     was, now = latency["before"], latency["after"]
     if objective_p99_ms is not None and now is not None and now > objective_p99_ms and (was is None or now > was):
         return False, f"p99 of {now:.1f} ms misses the objective of {objective_p99_ms:g} ms"
@@ -117,7 +120,7 @@ def step(
     accuracy: BeforeAfter,
     **more: Any,
 ) -> dict[str, Any]:
-    """One entry of the report's steps, with the keys of docs/architecture.md. measured: merged figures of the candidate's windows, or None."""
+    """Return one entry of the report's steps, with the keys of docs/architecture.md. measured: merged figures of the candidate's windows, or None."""
     figures = measured or {"goodput_rps": None, "p50_ms": None, "p99_ms": None, "requests": 0}
     return dict(
         {key: figures[key] for key in ("goodput_rps", "p50_ms", "p99_ms", "requests")},

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One tuning: what is compared with what, in which order, and what is kept.
+"""One tuning: which configurations are compared, in which order, and which are kept.
 
-What to try comes from the plan, servers from trial_servers, whether a change is kept from steps and comparison.
+The plan provides the candidates, trial_servers the servers, and steps and comparison decide whether a change is kept.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
-# Options that change what is tried or kept, and not what a pair of servers shows.
+# Options that change what is tried or kept, but not the result of a pair of servers.
 _NOT_MEASURED = (
     "candidates",
     "refine",
@@ -51,15 +51,18 @@ _NOT_MEASURED = (
     "release",
 )
 NOISE_PAIRS = 3  # of the start against itself
-_RESERVED_PAIRS = 2  # that the budget keeps for the final comparison, beside one for each candidate to come
+_RESERVED_PAIRS = 2  # kept for the final comparison, in addition to one for each remaining candidate
 _PATIENT = 2.33  # optimism of the final comparison
-OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short, above latencies only tell how long one measured
+OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short; above it latencies only grow with the duration
 
 
 @dataclasses.dataclass(frozen=True)
 class Controller:
-    """What a tuning needs of whoever runs it. call: runs a module on the host and returns its result, or raises FleetError. say: tells people where
-    it is. host: the host's name. clock: seconds that pass, from any beginning."""
+    """The caller's side of a tuning.
+
+    call: runs a module on the host and returns its result, or raises FleetError. say: prints a line of progress. host: the host's name.
+    clock: seconds from any start.
+    """
 
     call: Callable[..., Any]
     say: Callable[[str], None]
@@ -68,28 +71,32 @@ class Controller:
 
 
 def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The result of the module tuning."""
+    """Return the result of the module tuning."""
     check(options)
     if options["keep_in"] and not check_mode:
         tuning_files.make_folder(options["keep_in"])
     folder = f"{options['model_directory']}/{options['name']}"
-    forms = _forms(controller.call, folder)
-    if not forms and not check_mode:
+    variants = _variants(controller.call, folder)
+    if not variants and not check_mode:
         raise FleetError(
-            f"no published form of the model in {folder}",
+            f"no published variant of the model in {folder!r}",
             where=options["name"],
             remedy="Publish it first, with the role tfserving.fleet.tfs_model.",
         )
     structure, log = None, TrialLog(None)
     if options["keep_in"] and not check_mode:
         log = TrialLog(_log_path(options))
-        structure = saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in forms else None
-    trial = Trial(controller, options, forms, log, structure)
+        structure = (
+            saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in variants else None
+        )
+    trial = Trial(controller, options, variants, log, structure)
     if check_mode:
         missing = (
             []
-            if forms
-            else [f"{folder} holds no published form of the model; a real run fails unless it does by then."]
+            if variants
+            else [
+                f"{folder!r} contains no published variant of the model. Publish one before you run without check mode."
+            ]
         )
         return {"changed": False, "tuning": None, "actions": trial.intentions(), "warnings": missing}
     with trial:
@@ -104,14 +111,14 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
 
 
 def _log_path(options: Mapping[str, Any]) -> str:
-    """Where the log of a tuning lies until it ends: beside the file that it will write."""
+    """Return the path of a tuning's log, which exists until the tuning ends, next to the file that it will write."""
     folder, _slash, name = tunings.path(options["keep_in"], options["tuning_class"], options["name"]).rpartition("/")
     return f"{folder}/.{name}.log"
 
 
-def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
-    """{form: base path} of what is published for the model on the host."""
-    # The type directory would leave out links to folders.
+def _variants(call: Callable[..., Any], folder: str) -> dict[str, str]:
+    """Return {variant: base path} of the model's published variants on the host."""
+    # The file_type directory would leave out links to folders.
     found = [
         entry
         for entry in call("ansible.builtin.find", paths=[folder], file_type="any")["files"]
@@ -121,29 +128,29 @@ def _forms(call: Callable[..., Any], folder: str) -> dict[str, str]:
 
 
 class Trial:
-    """The order of one tuning's steps, and what they showed. Leaving the context stops every server."""
+    """The steps of one tuning in order, and their results. Leaving the context stops all servers."""
 
     def __init__(
         self,
         controller: Controller,
         options: Mapping[str, Any],
-        forms: Mapping[str, str],
+        variants: Mapping[str, str],
         log: TrialLog,
         structure: Mapping[str, str] | None,
     ) -> None:
         self._say = controller.say
         measured = {key: value for key, value in options.items() if key not in _NOT_MEASURED}
-        identity = [controller.host, measured, sorted(forms), structure]
-        self.options, self.forms = options, forms
+        identity = [controller.host, measured, sorted(variants), structure]
+        self.options, self.variants = options, variants
         self.start = trial_configuration.complete(options["start"])
-        if forms:
-            one_of("start.form", self.start["form"], sorted(forms))
+        if variants:
+            one_of("start.form", self.start["form"], sorted(variants))
         try:
             parameters.check(self.start["batching"] or {})
         except FleetError as fault:
             raise FleetError(fault.what, where=f"start.batching.{fault.where}", remedy=fault.remedy) from fault
         self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
-        self.servers = TrialServers(controller.call, options, forms)
+        self.servers = TrialServers(controller.call, options, variants)
         self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
         self._waiting = self._later = (
             0  # candidates after the one that is measured; how many came after those that were given
@@ -156,13 +163,13 @@ class Trial:
         self.servers.stop()
 
     def intentions(self) -> list[str]:
-        """What run() would try, as sentences, for check mode."""
+        """Return what run() would try, as sentences, for check mode."""
         return [
             f"Measure {candidate['name']}: {candidate['reason'] or ''}".rstrip(": ") for candidate in self.candidates
         ]
 
     def run(self) -> dict[str, Any]:
-        """All steps in order, each against the best so far."""
+        """Run all steps in order, each against the best configuration so far, and return the tuning."""
         noise = self._measure_noise()
         best, found = self._search(noise.accuracy["before"])
         total = self._measure_total(best, noise)
@@ -194,7 +201,7 @@ class Trial:
         }
 
     def _measure_noise(self) -> Measured:
-        """The start against itself: what noise alone shows."""
+        """Compare the start with itself to measure the noise."""
         noise = self._measurement.compare(
             self.start, self.start, self._rules(looks=(NOISE_PAIRS,)), _RESERVED_PAIRS + 1
         )
@@ -207,22 +214,24 @@ class Trial:
 
     def _remedy_for_nothing(self) -> str:
         if not self.options["samples"]:
-            return "The requests were made up from the signature. Give samples (an .npz file) that the model takes."
+            return "The requests were generated from the signature. Set samples to an .npz file that fits the model."
         return "Check that the samples fit the model."
 
     def _duration(self) -> str:
-        """How long the tuning will take, from what a pair of servers took, and what the budget leaves out."""
+        """Return how long the tuning will take, estimated from a pair of servers, and what the budget leaves out."""
         count = len(self.candidates)
         least_min = self._measurement.pair_s * (count + _RESERVED_PAIRS) / 60
         text = f"{count} candidate{'s' * (count != 1)} will take {least_min:.0f} minutes or more"
         left = self._measurement.pairs_left(_RESERVED_PAIRS)
         if left is None or left >= count:
             return text
-        return f"{text}, and the budget of {self.options['budget_min']:g} minutes holds {left} of them"
+        return f"{text}, and the budget of {self.options['budget_min']:g} minutes is enough for {left} of them"
 
     def _search(self, accuracy: float | None) -> tuple[Configuration, list[dict[str, Any]]]:
-        """(best configuration, steps): each candidate against the best so far. Then those that lost before another one was kept, once more, and at last
-        other values of the numbers that were kept."""
+        """Return (best configuration, steps). Compare each candidate with the best so far.
+
+        Then repeat those that lost before another one was kept, and at last try other values of the kept numbers.
+        """
         best, found, lost = self.start, [], list[Candidate]()
         first, again = collections.deque(self.candidates), collections.deque[Candidate]()
         directions = collections.deque[refinement.Direction]()
@@ -258,7 +267,7 @@ class Trial:
     def _next(
         self, best: Configuration, candidate: Candidate, accuracy: float | None
     ) -> tuple[Configuration, dict[str, Any]]:
-        """(configuration, step) of one candidate against the best so far."""
+        """Return (configuration, step) of one candidate against the best so far."""
         tried = trial_configuration.changed(best, candidate["change"])
         reason = None
         if self._measurement.pairs_left(_RESERVED_PAIRS) == 0:
@@ -266,9 +275,9 @@ class Trial:
         elif set(candidate["change"]) == {"protocol"}:
             return best, self._advise(candidate, accuracy)
         elif tried == best:
-            reason = "this is what runs already"
-        elif tried["form"] not in self.forms:
-            reason = f"there is no {tried['form']} form of the model: its conversion was refused or not asked for"
+            reason = "it does not change the current configuration"
+        elif tried["form"] not in self.variants:
+            reason = f"there is no variant {tried['form']!r} of the model: its conversion was refused or not requested"
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
             return best, self._step(candidate, False, reason, None, unmeasured)
@@ -277,7 +286,7 @@ class Trial:
     def _try(
         self, best: Configuration, tried: Configuration, candidate: Candidate, accuracy_before: float | None
     ) -> dict[str, Any]:
-        self._say(f"{self.options['name']}: {candidate['name']}: starting it beside the best so far")
+        self._say(f"{self.options['name']}: {candidate['name']}: starting it alongside the best so far")
         try:
             measured = self._measurement.compare(best, tried, self._search_rules(), _RESERVED_PAIRS + self._waiting)
         except FleetError as fault:
@@ -298,7 +307,7 @@ class Trial:
             self.options["metric_goal"],
         )
         if kept and tried["form"] != best["form"] and not self.options["samples"]:
-            kept, reason = False, f"{reason}; kept only with samples on which its answers can be judged"
+            kept, reason = False, f"{reason}; another variant is kept only with samples to verify its answers"
         fragile = self.servers.fragile(tried)
         if fragile and kept:
             kept = self.options["accept_fragile"]
@@ -310,7 +319,7 @@ class Trial:
         return self._step(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)
 
     def _advise(self, candidate: Candidate, accuracy_before: float | None) -> dict[str, Any]:
-        """The step of a candidate that only clients can make: the start asked over one protocol and the other."""
+        """Return the step of a change that only clients can make: measure the start with one protocol and with the other."""
         (protocol,) = candidate["change"].values()
         other = next(one for one in trial_configuration.PROTOCOLS if one != protocol)
         measured, accuracy = None, BeforeAfter(before=accuracy_before, after=None)
@@ -320,7 +329,7 @@ class Trial:
             accuracy, reason = measured.accuracy, measured.comparison.reason
         except FleetError as fault:
             reason = f"it could not be measured: {fault}"
-        reason = f"advice to the owners of clients that use {other}; no part of the total: {reason}"
+        reason = f"advice to the owners of clients that use {other}, not part of the total: {reason}"
         return self._step(candidate, False, reason, measured, accuracy, advice=True)
 
     def _step(
@@ -346,7 +355,7 @@ class Trial:
         )
 
     def _measure_total(self, best: Configuration, noise: Measured) -> dict[str, Any]:
-        """The final configuration against the start: closed loop for the gain, open loop at one rate for the latencies."""
+        """Compare the final configuration with the start: a closed loop for the gain, an open loop at one rate for the latencies."""
         same = best == self.start
         measured: Measured | None = noise
         reason = "nothing beat the start by more than noise: the baseline is kept"
@@ -386,12 +395,12 @@ class Trial:
         }
 
     def _rules(self, **more: Any) -> Rules:
-        """How a comparison is judged."""
+        """Return the rules of a comparison."""
         rules = Rules(minimum_gain=self.options["minimum_gain"], confidence=self.options["confidence"], **more)
         return rules.within(self.options["instances"])
 
     def _search_rules(self) -> Rules:
-        """How the next candidate is judged: those that were given share half of the rate of error, and however many come later the other half."""
+        """Return the rules for the next candidate. The given candidates share half of the error rate, and all later ones the other half."""
         later = self._later
         return self._rules(trials=2 * later * (later + 1) if later else 2 * len(self.candidates))
 
@@ -423,17 +432,17 @@ class Trial:
 
 
 def _why_nothing(windows: Sequence[Any]) -> str:
-    """What became of the requests of windows without a good answer."""
+    """Return the errors of windows in which no request succeeded."""
     errors = collections.Counter[str]()
     for window in windows:
         errors.update(window["errors"])
     sent = sum(window["requests"] for window in windows)
     counted = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
-    return f"none of {sent} requests was answered well" + (f": {counted}" if counted else "")
+    return f"none of {sent} requests succeeded" + (f": {counted}" if counted else "")
 
 
 def _against(old: Mapping[str, Any] | None, figures: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a step tells beside its own figures: the baseline's figures and both curves."""
+    """Return the figures of the baseline and both curves, for a step."""
     return {
         "before": old and {key: value for key, value in old.items() if key != "curve"},
         "curve_before": old and old["curve"],

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the log of a tuning on the controller: what each pair of servers showed, a line as it ends, so that a killed tuning goes on after it."""
+"""Adapter for the log of a tuning on the controller: one line with the result of each pair of servers. A killed tuning continues from it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
-_LATEST_S = 24 * 3600  # what a host showed longer ago is measured again
+_LATEST_S = 24 * 3600  # older results are measured again
 
 
 class TrialLog:
-    """What pairs of servers of one tuning showed, by a key that names what was compared and how. path: None keeps nothing."""
+    """The results of a tuning's pairs of servers, by a key for what was compared and how. path: None stores nothing."""
 
     def __init__(self, path: str | None) -> None:
         self._path = pathlib.Path(path).expanduser() if path else None
@@ -26,11 +26,11 @@ class TrialLog:
             self._read(self._path)
 
     def get(self, key: str) -> Any:
-        """What was logged under a key, or None."""
+        """Return the value that was logged with a key, or None."""
         return self._known.get(key)
 
     def add(self, key: str, value: Any) -> None:
-        """Log a value, which is JSON."""
+        """Log a JSON value."""
         if self._path is None:
             return
         line = json.dumps({"key": key, "at": time.time(), "value": value})
@@ -44,12 +44,12 @@ class TrialLog:
             raise FleetError(f"cannot write the log of the tuning: {fault.strerror}", where=str(self._path)) from fault
 
     def remove(self) -> None:
-        """Forget everything: the tuning came to its end."""
+        """Remove the log at the end of the tuning."""
         if self._path:
             self._path.unlink(missing_ok=True)
 
     def _read(self, path: pathlib.Path) -> None:
-        """Read the lines of the last day. The last one may be cut."""
+        """Read the lines of the last day. The last one can be incomplete."""
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)

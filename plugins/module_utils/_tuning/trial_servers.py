@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The servers of one tuning on its host: started for a comparison, asked by the load generator, judged, stopped."""
+"""The servers of one tuning on its host: start, load, check, and stop them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import ste
 
 CHECK_ROWS = 32
 IDLE_EXIT_S = 600
-DEADLINE_S = 60.0  # of a request: eight in flight on a model of some seconds wait for each other
+DEADLINE_S = 60.0  # of a request: with a slow model, requests in flight wait for each other
 _FRAGILE = checks.closed(checks.CARELESS, "").what
 
 
 def server_name(model: str, key: str) -> str:
-    """The name of a trial server, legal whatever the model is called, and how long that is."""
+    """Return the name of a trial server, valid for any name of a model."""
     legal = re.sub("[^A-Za-z0-9_.-]", "-", model).lstrip("_.-") or "model"
     end = f"-trial-{key}"
     return legal[: server_options.LONGEST_NAME - len(end)] + end
@@ -32,15 +32,15 @@ def server_name(model: str, key: str) -> str:
 class TrialServers:
     """The servers of one tuning. Leaving the context stops all of them.
 
-    call: runs a module on the host and returns its result, or raises FleetError. forms: {form: base path} of the model.
+    call: runs a module on the host and returns its result, or raises FleetError. variants: {variant: base path} of the model.
     """
 
-    def __init__(self, call: Callable[..., Any], options: Mapping[str, Any], forms: Mapping[str, str]) -> None:
-        self._call, self._options, self._forms = call, options, forms
+    def __init__(self, call: Callable[..., Any], options: Mapping[str, Any], variants: Mapping[str, str]) -> None:
+        self._call, self._options, self._variants = call, options, variants
         self.server_cpus, self.generator_cpus, self.note = steps.cpu_sets(
             limits.parse_cpu_list(options["cpus"], "cpus")
         )
-        self.examples: int | None = None  # that accuracy was judged on
+        self.examples: int | None = None  # that the accuracy was computed on
         self._running: dict[str, dict[str, Any]] = {}
         self._fragile: dict[str, str] = {}
 
@@ -51,7 +51,7 @@ class TrialServers:
         self.stop()
 
     def stop(self) -> None:
-        """Stop all servers, so that the next comparison begins with fresh ones on both sides."""
+        """Stop all servers, so that both sides of the next comparison start fresh ones."""
         for key in list(self._running):
             server = self._running.pop(key)
             self._model_server(server["name"], "absent")
@@ -59,7 +59,7 @@ class TrialServers:
                 self._call("tfserving.fleet.batching_parameters", path=server["batching"], state="absent")
 
     def target(self, of: Configuration, name: str, suffix: str = "") -> dict[str, Any]:
-        """A configuration's server as a target of the load generator. suffix: names a second server of the same configuration."""
+        """Return a configuration's server as a target of the load generator. suffix: names a second server of the same configuration."""
         server = self._server(of, suffix)
         return {
             "name": name,
@@ -71,11 +71,11 @@ class TrialServers:
         }
 
     def fragile(self, of: Configuration) -> str | None:
-        """Which malformed request ends the servers of a configuration, as a clause, or None where none was seen to."""
+        """Return which malformed request ends the servers of a configuration, as a clause, or None."""
         return self._fragile.get(steps.server_key(of))
 
     def load(self, sides: Mapping[str, dict[str, Any]], order: Sequence[str], **load: Any) -> list[dict[str, Any]]:
-        """The windows that the load generator measured, in this order of targets."""
+        """Return the windows that the load generator measured, in this order of targets."""
         found: list[dict[str, Any]] = self._call(
             "tfserving.fleet.load_test",
             python=self._options["python"],
@@ -93,7 +93,7 @@ class TrialServers:
         return found
 
     def accuracy(self, of: Configuration, target: Mapping[str, Any]) -> float | None:
-        """The metric of a configuration as its server answers, or None where none was asked for."""
+        """Return the metric of a configuration from its server's answers, or None if no metric is set."""
         if not self._options["metric"]:
             return None
         checked = self._call(
@@ -111,7 +111,7 @@ class TrialServers:
         return found
 
     def _server(self, of: Configuration, suffix: str) -> dict[str, Any]:
-        """The server of a configuration, started when it is not there yet."""
+        """Return the server of a configuration, and start it if necessary."""
         key = steps.server_key(of) + suffix
         if "address" in self._running.get(key, {}):
             return self._running[key]
@@ -122,7 +122,7 @@ class TrialServers:
             self._call("tfserving.fleet.batching_parameters", path=path, **of["batching"])
         described = {
             "model_name": self._options["name"],
-            "model_base_path": self._forms[of["form"]],
+            "model_base_path": self._variants[of["form"]],
             "grpc_port": 0,
             "rest_port": 0,
             "flags": of["flags"],
@@ -134,7 +134,7 @@ class TrialServers:
         return self._running[key]
 
     def _started(self, key: str, name: str, described: Mapping[str, Any]) -> Any:
-        """The result of starting a server. One that a malformed request ends is measured all the same, and remembered as fragile."""
+        """Start a server and return the result. One that a malformed request ends is measured all the same, and recorded as fragile."""
         if key in self._fragile:
             return self._model_server(name, "started", accept_fragile=True, **described)
         try:

@@ -213,10 +213,10 @@ BAD = [
     ),
     (
         {"mode": "rwx"},
-        "mode: 'rwx' is no mode of a file; allowed: octal digits in quotes, as in '0644', or symbols, as in u=rw,g=r.",
+        "mode: 'rwx' is not a valid file mode; allowed: octal digits in quotes, such as '0644', or symbols, such as u=rw,g=r.",
     ),
-    ({"mode": "o644"}, "mode: 'o644' is no mode of a file"),
-    ({"mode": 9999}, "mode: 9999 is no mode of a file"),
+    ({"mode": "o644"}, "mode: 'o644' is not a valid file mode"),
+    ({"mode": 9999}, "mode: 9999 is not a valid file mode"),
     ({"max_bach_size": 8}, "max_bach_size"),
     ({"models": [{"directory": "/srv"}]}, "name"),
     (
@@ -258,8 +258,8 @@ def test_bad_places_fail_in_one_line(tmp_path):
     for path, words in (
         (None, "path: missing"),
         ("batching.pbtxt", "is not an absolute path"),
-        (str(tmp_path / "folder"), "cannot be read: Is a directory"),
-        (str(tmp_path / "file/batching.pbtxt"), "cannot be read: Not a directory"),
+        (str(tmp_path / "folder"), "cannot read the file: Is a directory"),
+        (str(tmp_path / "file/batching.pbtxt"), "cannot read the file: Not a directory"),
     ):
         done = call(path=path, max_batch_size=8)
         assert done["failed"] and words in done["msg"] and "\n" not in done["msg"]
@@ -287,7 +287,7 @@ def test_a_directory_that_may_not_be_written_to_fails_before_anything_is_written
     prefix = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
     models.chmod(0o555)
     done = call(prefix=prefix, path=str(models / "batching.pbtxt"), max_batch_size=8)
-    assert done["failed"] and "may not write" in done["msg"]
+    assert done["failed"] and "cannot write" in done["msg"]
     done = call(
         prefix=prefix,
         path=str(models / "batching.pbtxt"),

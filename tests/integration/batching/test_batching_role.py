@@ -127,7 +127,7 @@ BAD = [
     ),
     (
         {"tfs_batching_batch_timeout_micros": -1},
-        "tfs_batching_batch_timeout_micros: -1 is below 0; allowed: a whole number, none below 0.",
+        "tfs_batching_batch_timeout_micros: -1 is below 0; allowed: a whole number, 0 or more.",
     ),
     ({"tfs_batching_goal": "fast"}, "tfs_batching_goal: 'fast' is not known; allowed: online, bulk."),
     (
@@ -141,7 +141,7 @@ BAD = [
         {"tfs_batching_models": [{"name": "m", "batching": False}]},
         "models: m: batching: False is not known; allowed: none, auto, or a mapping of parameters.",
     ),
-    ({"tfs_batching_mode": "rwx"}, "mode: 'rwx' is no mode of a file"),
+    ({"tfs_batching_mode": "rwx"}, "mode: 'rwx' is not a valid file mode"),
 ]
 
 

@@ -80,7 +80,7 @@ def test_misspelt_names_fail_in_one_line_with_the_closest_spelling(project):
         ('{"demo_hosts": "build-1"}', "demo_hosts: 'build-1' is a text; allowed: a list of texts."),
         (
             '{"demo_hosts": null}',
-            "demo_hosts: null is no value; allowed: a list of texts; leave it out for the default.",
+            "demo_hosts: null is not a valid value; allowed: a list of texts; omit it for the default.",
         ),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_role_without_a_readable_list_fails_and_says_where(project):
             )
         done = play(project)
         assert done.returncode == 2
-        assert "meta/argument_specs.yml: the list of the role's variables cannot be read" in done.stdout
+        assert "meta/argument_specs.yml: cannot read the list of the role's variables" in done.stdout
 
 
 def test_the_option_is_required_and_alone(project):

@@ -215,7 +215,7 @@ def test_candidates_that_cannot_be_measured_are_told_apart_and_harm_nothing(fini
     steps = {step["name"]: step for step in result["tuning"]["steps"]}
     assert set(steps) == {"nothing new", "unknown form", "illegal threads"}
     assert not any(step["kept"] for step in steps.values())
-    assert steps["nothing new"]["reason"] == "this is what runs already"
+    assert steps["nothing new"]["reason"] == "it does not change the current configuration"
     assert "no tensorrt form" in steps["unknown form"]["reason"]
     assert "Either configure server_options.tensorflow_session_parallelism" in steps["illegal threads"]["reason"]
     assert result["tuning"]["configuration"] == result["tuning"]["start"]

@@ -536,7 +536,7 @@ def test_what_is_served_beside_what_is_wanted(tmp_path, model_directory):
         broken = host.info()
         assert (
             broken["failed"]
-            and "server.json: cannot be read as the state of a server" in broken["msg"]
+            and "server.json: cannot read the state of a server" in broken["msg"]
             and "\n" not in broken["msg"]
         )
 

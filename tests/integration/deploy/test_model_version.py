@@ -1020,9 +1020,6 @@ def test_from_the_controller_in_pieces_that_go_on(model_directory, tmp_path):
         done.stdout + done.stderr
     )
     missing = play(tmp_path, **{**options, "source": "nowhere"})
-    assert (
-        missing.returncode
-        and "nowhere: there is neither such a folder nor such an archive on the controller" in missing.stdout
-    )
-    said = [line for line in missing.stdout.splitlines() if "neither such a folder" in line]
-    assert all(line.count("neither such a folder") == 1 for line in said), said
+    assert missing.returncode and "nowhere: the controller has no folder or archive at this path" in missing.stdout
+    said = [line for line in missing.stdout.splitlines() if "no folder or archive at this path" in line]
+    assert all(line.count("no folder or archive at this path") == 1 for line in said), said

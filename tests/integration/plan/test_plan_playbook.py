@@ -309,10 +309,13 @@ def test_the_difference_against_an_earlier_plan_and_check_mode(fleet):
             {"tfserving_version": 2.2},
             'tfserving_version: 2.2 is not a text. Write it in quotes: "2.2", or "2.20" if you wrote that',
         ),
-        ({"tfserving_models": "{{ nowhere }}"}, "tfserving_models: cannot be evaluated: 'nowhere' is undefined (on a)"),
+        (
+            {"tfserving_models": "{{ nowhere }}"},
+            "tfserving_models: cannot evaluate the variable: 'nowhere' is undefined (on a)",
+        ),
         (
             {"tfserving_optimize": "none"},
-            "tfserving_optimize: no such variable. Give optimize to each model in tfserving_models (on a)",
+            "tfserving_optimize: no such variable. Set optimize for each model in tfserving_models (on a)",
         ),
         ({"tfserving_plan_path": "/proc/nowhere/plan.json"}, "path: cannot write '/proc/nowhere/plan.json'"),
     ],

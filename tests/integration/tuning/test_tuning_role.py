@@ -73,7 +73,7 @@ def test_a_host_that_no_play_planned_before_is_planned_by_the_role_and_what_cann
     status, said = play(tmp_path)
     assert status == 0 and "unasked: without samples the role generates requests from the signature" in said, said
     assert (
-        "unasked cannot be measured, so the configuration of the plan stays: unasked: no published form of the model"
+        "unasked cannot be measured, so the configuration of the plan stays: unasked: no published variant of the model"
         in said
     ), said
     assert not (tmp_path / "state").exists()
@@ -116,9 +116,12 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
     (models / "linked").mkdir(parents=True)
     (models / "linked" / "saved_model").write_text("no folder", encoding="utf-8")
     status, said = play(tmp_path, MODULE, models=str(models))
-    assert status == 2 and "linked: no published form of the model in" in said, said
+    assert status == 2 and "linked: no published variant of the model in" in said, said
     status, said = play(tmp_path, MODULE, "--check", "-v", models=str(models))
-    assert status == 0 and "holds no published form of the model; a real run fails unless it does by then" in said, said
+    assert (
+        status == 0
+        and "contains no published variant of the model. Publish one before you run without check mode" in said
+    ), said
     (models / "linked" / "saved_model").unlink()
     (tmp_path / "elsewhere" / "1").mkdir(parents=True)
     (models / "linked" / "saved_model").symlink_to(tmp_path / "elsewhere")

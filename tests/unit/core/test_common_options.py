@@ -57,7 +57,7 @@ def test_wrong_types(values, told):
         ({"rate": "1e400"}, "rate: '1e400' is not a finite number."),
         (
             {"targets": [{"name": "x"}, {"samples": "y\0z"}]},
-            "targets[1].samples: it holds a NUL character, and no file has such a name.",
+            "targets[1].samples: it contains a NUL character, which no file name can contain.",
         ),
     ],
 )

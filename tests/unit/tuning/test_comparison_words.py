@@ -42,7 +42,7 @@ EQUAL = Scatter().with_pairs(pairs(0.02, -0.02, 0.03, 0.01), equal=True)
         (
             (0.2, -0.2, 0.2, -0.2),
             "inconclusive",
-            "+0.0 % (95 % interval -30.8 % to +44.4 %, {}): the interval holds both no gain and one worth keeping",
+            "+0.0 % (95 % interval -30.8 % to +44.4 %, {}): the interval contains both no gain and a gain worth keeping",
         ),
         (
             (0.3, -0.1, 0.3, -0.1),
@@ -76,7 +76,7 @@ def test_one_pair_borrows_the_scatter_of_the_others_and_says_so():
     reach = 2.77645 * 0.0212132
     assert found.interval == pytest.approx((math.expm1(0.5 - reach), math.expm1(0.5 + reach)), abs=1e-5)
     assert found.verdict == "gain"
-    assert "2 rounds on 1 pair of servers whose scatter is that of other pairs, 4 degrees of freedom)" in found.reason
+    assert "2 rounds on 1 pair of servers with the scatter of other pairs, 4 degrees of freedom)" in found.reason
 
 
 def test_a_gain_needs_a_second_pair_where_one_can_be_had():
@@ -94,7 +94,7 @@ def test_a_comparison_that_scatters_more_than_the_others_is_judged_by_its_own_sc
 def test_without_any_scatter_nothing_is_said():
     found = comparison.compare(pairs(0.1), Scatter(), Rules((1, 2)), left=1)
     assert (found.interval, found.noise_floor, found.verdict) == ((None, None), None, "inconclusive")
-    assert found.reason == "2 rounds on 1 pair of servers with goodput, and the noise is not known"
+    assert found.reason == "2 rounds on 1 pair of servers with goodput, and the noise is unknown"
     assert comparison.compare([], EQUAL, Rules((1,))).reason.startswith("0 rounds on 0 pairs of servers with goodput")
 
 
@@ -123,7 +123,7 @@ def test_measuring_ends_where_more_pairs_would_hardly_show_a_gain():
     # Deviation of two pairs at -0.2 and 0.1: 0.212132, of their mean 0.15; -0.05 + 1.64 * 0.15 = 0.196. Of 4 pairs a gain would have to exceed
     # t(0.975, 3) * 0.212132 / 2 = 0.3375, of 40 less than 0.0679.
     few, many = (comparison.compare(pairs(-0.2, 0.1), Scatter(), Rules((2,)), left=left) for left in (2, 38))
-    assert few.verdict == "unlikely" and few.reason.endswith("2 more pairs would hardly show a gain worth keeping")
+    assert few.verdict == "unlikely" and few.reason.endswith("2 more pairs are unlikely to show a gain worth keeping")
     assert many.verdict == "inconclusive"
 
 

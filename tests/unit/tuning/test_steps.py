@@ -148,8 +148,8 @@ def test_a_step_has_every_key_of_the_contract_also_when_nothing_was_measured():
 @pytest.mark.parametrize(
     "candidate, told",
     [
-        ({"name": "x"}, "candidates[0]: needs a name, a text, and a change"),
-        ({"name": 3, "change": {}}, "candidates[0]: needs a name"),
+        ({"name": "x"}, "candidates[0]: it needs a name (a text) and a change"),
+        ({"name": 3, "change": {}}, "candidates[0]: it needs a name"),
         ({"name": "x", "change": {}, "resaon": "y"}, "did you mean reason?"),
         ({"name": "x", "change": {"protocol": "http"}}, "candidates[0] (x).protocol"),
     ],

@@ -24,7 +24,7 @@ ENDS = "one request with no rows ends the server (by SIGSEGV: it read memory tha
 class Host:
     """Answers the modules that a tuning calls: gRPC serves three times what REST does, TensorFlow Lite one and a half times.
 
-    times: (its servers' description) -> a further factor. fragile: the forms whose servers a request with no rows ends.
+    times: (its servers' description) -> a further factor. fragile: the variants whose servers a request with no rows ends.
     """
 
     def __init__(self, times=lambda server, rounds: 1.0, fragile=()):
@@ -133,7 +133,7 @@ def test_where_only_clients_can_gain_the_start_is_kept():
 
 
 def test_a_candidate_that_mixes_the_clients_and_the_servers_part_is_refused():
-    with pytest.raises(FleetError, match="Make two candidates of it"):
+    with pytest.raises(FleetError, match="Split it into two candidates"):
         tuned("rest", ("both", {"protocol": "grpc", "form": "tflite_dynamic_range"}))
 
 
@@ -173,7 +173,7 @@ def test_a_budget_that_holds_one_pair_of_servers_gives_a_verdict_that_says_so():
     found = tuned("grpc", LITE, host=Slow(), clock=lambda: now[0], budget_min=6.5)
     (step,) = found["steps"]
     assert step["kept"] and step["instances"] == 1 and found["total"]["instances"] == 2
-    assert "on 1 pair of servers whose scatter is that of other pairs, 3 degrees of freedom" in step["reason"]
+    assert "on 1 pair of servers with the scatter of other pairs, 3 degrees of freedom" in step["reason"]
     assert now[0] <= 6.5 * 60 + 60, "the open loop comes on top"
 
 
@@ -265,7 +265,7 @@ def test_what_the_budget_leaves_out_is_said_before_and_listed_after():
 
     found = tuned("grpc", LITE, THREADS, BATCHING, host=Slow(), say=said.append, clock=lambda: now[0], budget_min=6)
     measured = [step["name"] for step in found["steps"] if step["gain"] is not None]
-    assert "3 candidates will take 5 minutes or more, and the budget of 6 minutes holds 1 of them" in said[0]
+    assert "3 candidates will take 5 minutes or more, and the budget of 6 minutes is enough for 1 of them" in said[0]
     assert measured[0] == "TensorFlow Lite" and found["total"]["gain"] is not None
     assert found["steps"][-1]["reason"] == "the budget of 6 minutes was used up before it was measured"
 
@@ -283,14 +283,14 @@ def test_without_samples_settings_are_tuned_and_another_variant_is_only_reported
     found = tuned("grpc", LITE, THREADS, host=host, samples=None)
     lite, threads = found["steps"][:2]
     assert lite["kept"] is False and lite["gain"] == pytest.approx(LITE_TIMES - 1, abs=0.01)
-    assert "kept only with samples on which its answers can be judged" in lite["reason"]
+    assert "another variant is kept only with samples to verify its answers" in lite["reason"]
     assert threads["kept"] is True and found["configuration"]["form"] == "saved_model"
     assert found["method"]["requests_from"] == "signature"
     assert tuned("grpc", LITE)["method"]["requests_from"] == "samples"
 
 
 @pytest.mark.parametrize(
-    "samples, remedy", [(None, "Give samples (an .npz file)"), ("/s.npz", "Check that the samples fit")]
+    "samples, remedy", [(None, "Set samples to an .npz file"), ("/s.npz", "Check that the samples fit")]
 )
 def test_a_model_that_answers_no_request_well_is_an_error_with_what_became_of_them(samples, remedy):
     class Refusing(Host):
@@ -300,7 +300,7 @@ def test_a_model_that_answers_no_request_well_is_an_error_with_what_became_of_th
 
     with pytest.raises(FleetError) as caught:
         tuned("grpc", LITE, host=Refusing(), samples=samples)
-    assert str(caught.value).startswith("m: none of 2400 requests was answered well: 2400 INVALID_ARGUMENT.")
+    assert str(caught.value).startswith("m: none of 2400 requests succeeded: 2400 INVALID_ARGUMENT.")
     assert remedy in str(caught.value)
 
 
@@ -315,7 +315,7 @@ def test_a_start_that_misses_the_objective_does_not_hide_what_meets_it():
 
 
 def test_a_metric_needs_samples():
-    with pytest.raises(FleetError, match="metric: a metric is measured on samples, and none are given"):
+    with pytest.raises(FleetError, match="metric: a metric needs samples, but samples is not set"):
         tuned("grpc", LITE, samples=None, metric="accuracy")
 
 
