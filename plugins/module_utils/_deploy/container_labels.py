@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server's container carries, so that whoever comes later knows what it is."""
+"""The labels of a server's container, which tell later runs what it is."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def configuration(
 
 
 def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | None) -> tuple[ModelConfiguration, ...]:
-    """The models that the options name. contents: as above, or None where nobody asks for their batching."""
+    """The models that the options name. contents: as above, or None where their batching does not matter."""
     of_all = _of_all(contents or {})
     return tuple(
         model_config.model(
@@ -61,12 +61,12 @@ def batching_text(options: Mapping[str, Any]) -> str | None:
         return None
     if not options["batching_parameters_file"]:
         raise FleetError(
-            "missing; the parameters need a file",
+            "the batching parameters need a file, and it is not set",
             where="batching_parameters_file",
             remedy="Set it, or leave batching out.",
         )
     absolute_path("batching_parameters_file", options["batching_parameters_file"])
-    with _said_of("batching"):
+    with _located_in("batching"):
         return parameters.text(parameters.check(options["batching"]))
 
 
@@ -85,12 +85,12 @@ def _each_by_its_own(options: Mapping[str, Any]) -> bool:
 
 def _own(one: Mapping[str, Any]) -> dict[str, Any] | None:
     """The parameters of a model's own. Raises FleetError for what no server takes."""
-    with _said_of(f"models: {one['name']}: batching"):
+    with _located_in(f"models: {one['name']}: batching"):
         return parameters.given_of(one["batching"]) if one.get("batching") else None
 
 
 @contextlib.contextmanager
-def _said_of(option: str) -> Iterator[None]:
+def _located_in(option: str) -> Iterator[None]:
     try:
         yield
     except FleetError as fault:

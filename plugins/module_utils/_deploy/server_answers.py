@@ -58,7 +58,7 @@ def _model(client: stdlib_client.Server, model: Mapping[str, Any]) -> dict[str, 
 
 
 def _wanted(model: Mapping[str, Any], available: Sequence[int]) -> tuple[list[int] | None, list[str]]:
-    """(the versions that a model's policy asks for, or None where nobody but the server sees them, sentences on what differs from those available)."""
+    """Return (the versions that a model's policy selects, or None where only the server sees them, sentences on what differs from those available)."""
     configured = model_config.ModelConfiguration.from_dict(model)
     if model_config.is_remote(configured.base_path):
         return None, [] if available else ["no version is AVAILABLE"]
@@ -67,12 +67,12 @@ def _wanted(model: Mapping[str, Any], available: Sequence[int]) -> tuple[list[in
             replace(configured, labels={}), sorted(published.numbered(configured.base_path))
         )
     except OSError as fault:
-        return None, [f"{model['base_path']} cannot be read: {fault.strerror}"]
+        return None, [f"cannot read {model['base_path']}: {fault.strerror}"]
     except FleetError as fault:
         return None, [str(fault)]
-    return wanted, [f"version {number} is wanted and not AVAILABLE" for number in wanted if number not in available] + [
-        f"version {number} is served and not wanted" for number in available if number not in wanted
-    ]
+    return wanted, [
+        f"version {number} is configured but not AVAILABLE" for number in wanted if number not in available
+    ] + [f"version {number} is served but not configured" for number in available if number not in wanted]
 
 
 def _metrics(address: str, port: int) -> Any:

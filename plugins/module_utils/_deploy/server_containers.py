@@ -35,7 +35,7 @@ class Servers(Containers):
             role = next((role for role in (role_of(name, text.lstrip("/")) for text in one["Names"]) if role), None)
             if role and (one["Labels"] or {}).get(container_labels.NAME) != name:
                 raise FleetError(
-                    f"a container of the name {one['Names'][0].lstrip('/')} is there that this collection did not make",
+                    f"the container {one['Names'][0].lstrip('/')} was not created by this collection",
                     where="name",
                     remedy="Remove it, or choose another name.",
                 )

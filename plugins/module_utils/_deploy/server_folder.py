@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the folder that each server has below the state directory, and for the lock that is held while somebody changes the server."""
+"""Adapter for the folder that each server has below the state directory, and for the lock that a run holds while it changes the server."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@
 """What to do next with the containers of a server, decided from what is seen of them and from nothing else, so that a run that was killed anywhere is
 finished or undone by the next.
 
-A server NAME is at most these containers, told apart by their names alone:
+A server NAME is at most these containers, distinguished by their names alone:
 
 NAME             serves, or is stopped on purpose
-NAME.candidate   is being proven, on free loopback ports
-NAME.proven      passed all gates and waits for the swap
-NAME.next        is made from the proven specification and not started yet, since a published port cannot move between containers
+NAME.candidate   is being checked, on free loopback ports
+NAME.proven      passed all checks and waits for the swap
+NAME.next        is made from the verified specification and not started yet, since a published port cannot move between containers
 NAME.replaced    served until the swap began; it comes back unless its successor is verified
 NAME.previous    served before, stopped, kept for a rollback
 """
@@ -63,8 +63,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do. verb: remove, rename, create, start, stop, prove, verify, settle. role and to: roles of containers. says: an imperative sentence, if
-    people should hear of it."""
+    """One thing to do. verb: remove, rename, create, start, stop, check, verify, recover. role and to: roles of containers. says: an imperative sentence, if
+    users see it."""
 
     verb: str
     role: str
@@ -85,59 +85,69 @@ def role_of(server: str, name: str) -> str | None:
     return next((role for role in (SERVING, *_SUFFIXES) if container_name(server, role) == name), None)
 
 
-def mend(seen: Roles) -> list[Step]:
-    """Steps that finish or undo what a killed run left. seen: {role: Seen}. Afterwards there are no others than serving, proven and previous."""
+def recover(seen: Roles) -> list[Step]:
+    """Steps that finish or undo what a killed run left. seen: {role: Seen}. Afterwards there are no others than serving, verified and previous."""
     steps = []
     if CANDIDATE in seen:
-        steps.append(Step("remove", CANDIDATE, says="remove the candidate of a run that did not end"))
+        steps.append(Step("remove", CANDIDATE, says="remove the candidate of an interrupted run"))
     if REPLACED in seen and SERVING in seen:
         steps += [Step("remove", NEXT)] if NEXT in seen else []
         steps.append(
             Step(
-                "settle",
+                "recover",
                 SERVING,
-                says="verify what a run that did not end put in place, or bring back what it replaced",
+                says="verify the server that an interrupted run started, or bring back the one that it replaced",
             )
         )
     elif REPLACED in seen:
         # A rollback takes what was kept as previous, a deployment what was made as next: both are still there.
         steps += [Step("remove", NEXT)] if NEXT in seen else []
-        steps += bring_back(seen, "bring back what a run that did not end had stopped")
+        steps += bring_back(seen, "bring back the server that an interrupted run stopped")
     elif NEXT in seen:
-        steps.append(Step("remove", NEXT, says="remove what a run that did not end had made"))
+        steps.append(Step("remove", NEXT, says="remove the container that an interrupted run created"))
     return steps
 
 
-def to_started(seen: Roles, wanted: Wanted, side_by_side: bool, prove_only: bool = False) -> list[Step]:
-    """Steps from a mended state to a server of the wanted specification. prove_only: up to the swap, without it."""
-    serving, proven = seen.get(SERVING), seen.get(PROVEN)
+def to_started(seen: Roles, wanted: Wanted, side_by_side: bool, candidate_only: bool = False) -> list[Step]:
+    """Steps from a recovered state to a server of the wanted specification. candidate_only: up to the swap, without it."""
+    serving, verified = seen.get(SERVING), seen.get(PROVEN)
     if serving and wanted.is_met_by(serving):
-        steps = [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if proven else []
-        if not serving.runs and not prove_only:
+        steps = (
+            [Step("remove", PROVEN, says="remove a verified candidate that is no longer needed")] if verified else []
+        )
+        if not serving.runs and not candidate_only:
             steps += [Step("start", SERVING, says="start the server"), Step("verify", SERVING)]
         return steps
     steps = []
-    if side_by_side and not (proven and wanted.is_met_by(proven) and proven.runs):
-        steps += [Step("remove", PROVEN)] if proven else []
+    if side_by_side and not (verified and wanted.is_met_by(verified) and verified.runs):
+        steps += [Step("remove", PROVEN)] if verified else []
         steps += [
-            Step("create", CANDIDATE, says="start a candidate beside it" if serving else "start a candidate"),
+            Step(
+                "create",
+                CANDIDATE,
+                says="start a candidate alongside the current server" if serving else "start a candidate",
+            ),
             Step("start", CANDIDATE),
-            Step("prove", CANDIDATE, says="prove it"),
+            Step("check", CANDIDATE, says="check it"),
             Step("rename", CANDIDATE, PROVEN),
         ]
-        proven = Seen("", "running", wanted.digest, wanted.image_id or "")
-    if prove_only:
+        verified = Seen("", "running", wanted.digest, wanted.image_id or "")
+    if candidate_only:
         return steps
-    is_proven = wanted.is_met_by(proven)
+    is_verified = wanted.is_met_by(verified)
     steps.append(
-        Step("create", NEXT, says="make the server from the proven specification" if is_proven else "make the server")
+        Step(
+            "create",
+            NEXT,
+            says="create the server from the verified configuration" if is_verified else "create the server",
+        )
     )
-    steps += [Step("remove", PROVEN)] if proven else []
-    judged = "verify" if is_proven else "prove"
+    steps += [Step("remove", PROVEN)] if verified else []
+    judged = "verify" if is_verified else "check"
     before = predecessor(seen, wanted.deployment)
     kept = "the one before it" if PREVIOUS in seen and seen[PREVIOUS].id == before else "the old one"
     says = (
-        f"stop the server that ran, start the new one, {judged} it, keep {kept}"
+        f"stop the current server, start the new one, {judged} it, keep {kept}"
         if serving
         else f"start it and {judged} it"
     )
@@ -170,14 +180,14 @@ def to_previous(seen: Roles, what: str) -> list[Step]:
     """Steps that put the server before in the place of the one that serves, and keep that one in turn. what: that server, for people."""
     steps = [Step("remove", PROVEN)] if PROVEN in seen else []
     return steps + swap(
-        seen, PREVIOUS, says=f"stop the server, start the one before it ({what}) and verify that", verb="prove"
+        seen, PREVIOUS, says=f"stop the server, start the one before it ({what}) and verify that", verb="check"
     )
 
 
 def to_stopped(seen: Roles) -> list[Step]:
     """Steps that stop the server and keep it."""
     steps = (
-        [Step("remove", PROVEN, says="remove a proven candidate that is not wanted any more")] if PROVEN in seen else []
+        [Step("remove", PROVEN, says="remove a verified candidate that is no longer needed")] if PROVEN in seen else []
     )
     if SERVING in seen and not seen[SERVING].is_down:
         steps.append(Step("stop", SERVING, says="stop the server"))
@@ -191,7 +201,7 @@ def to_absent(seen: Roles) -> list[Step]:
 
 
 def swap(seen: Roles, successor: str, says: str, verb: str, before: str | None = None) -> list[Step]:
-    """Steps from the container that serves, if there is one, to its successor. verb: verify or prove, how the successor is judged. before: id of the
+    """Steps from the container that serves, if there is one, to its successor. verb: verify or check, how the successor is judged. before: id of the
     successor's predecessor."""
     steps = []
     if SERVING in seen:
@@ -204,10 +214,10 @@ def swap(seen: Roles, successor: str, says: str, verb: str, before: str | None =
     if SERVING not in seen:
         return steps
     rest = {role: one for role, one in seen.items() if role != successor}
-    return steps + settle({**rest, SERVING: replace(seen[SERVING], predecessor=before)})
+    return steps + finish({**rest, SERVING: replace(seen[SERVING], predecessor=before)})
 
 
-def settle(seen: Roles) -> list[Step]:
+def finish(seen: Roles) -> list[Step]:
     """Steps after the successor is verified: its predecessor is kept, the others go."""
     if PREVIOUS in seen and seen[PREVIOUS].id == seen[SERVING].predecessor:
         return [Step("remove", REPLACED)]
@@ -231,9 +241,9 @@ def expected(seen: Roles, steps: Iterable[Step]) -> dict[str, Seen]:
             found[step.to] = found.pop(step.role)
         elif step.verb == "start" and step.role in found:
             found[step.role] = replace(found[step.role], state="running")
-        elif step.verb == "settle":
+        elif step.verb == "recover":
             found[step.role] = replace(found[step.role], state="running")
-            found = expected(found, settle(found))
+            found = expected(found, finish(found))
     return found
 
 
