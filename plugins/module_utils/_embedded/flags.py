@@ -87,7 +87,7 @@ def usage(program: str, cpus: int) -> str:
         note = (
             "has no effect here"
             if name in WITHOUT_EFFECT
-            else "not built here: only the default is accepted"
+            else "not supported here: only the default is accepted"
             if name in NOT_BUILT
             else ""
         )
@@ -96,7 +96,7 @@ def usage(program: str, cpus: int) -> str:
 
 
 def refusal(values: Mapping[str, Any], cpus: int) -> tuple[str, str] | None:
-    """Why a server with these flags must not start, as (code, text), or None. The texts are TensorFlow Serving's where it refuses, too."""
+    """Why a server with these flags must not start, as (code, text), or None. The texts are TensorFlow Serving's where it also refuses."""
     own = defaults(cpus)
     for name in sorted(NOT_BUILT):
         if values[name] != own[name]:

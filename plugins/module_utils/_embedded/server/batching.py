@@ -41,7 +41,7 @@ def read_parameters(path: str) -> Any:
 
 
 def parameters_of_model(path: str, common: Any, per_model: bool) -> Any:
-    """The parameters for the version at path, or None where it is not batched: with per_model only what lies beside the model counts."""
+    """The parameters for the version at path, or None where it is not batched: with per_model only the file in the model's folder counts."""
     if not per_model:
         return common
     own = os.path.join(path, manifest.BATCHING)
@@ -179,7 +179,7 @@ class BatchingSession:
         self._queues, self._bypassed = {key: scheduler.queue(parameters) for key in declared}, False
 
     def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
-        """As SavedModelSession.run, in a batch with whoever asks for the same tensors; for some outputs of a signature alone there is none."""
+        """As SavedModelSession.run, in a batch with other requests for the same tensors; for some outputs of a signature alone there is none."""
         self._session.check(feeds)
         queue = self._queues.get(_key(feeds, fetches))
         if queue is None:
@@ -314,7 +314,7 @@ def check_parameters(parameters: Any) -> None:
 
 
 def queue_options(parameters: Any) -> dict[str, Any]:
-    """What BatchFunction is told. With splitting all sizes up to the largest batch are allowed, since padding is this layer's work."""
+    """Return the options of BatchFunction. With splitting all sizes up to the largest batch are allowed, since padding is this layer's work."""
     enqueued = (
         parameters.max_enqueued_batches.value if parameters.HasField("max_enqueued_batches") else _MAX_ENQUEUED_BATCHES
     )

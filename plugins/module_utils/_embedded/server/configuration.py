@@ -108,7 +108,7 @@ def _apply(library: models.Library, listed: Iterable[Any], is_active: Callable[[
 
 
 def poll(library: models.Library, path: str, interval_s: float) -> None:
-    """Read the file every so many seconds, in a thread of its own, and serve what it lists; what is wrong with it is logged and changes nothing."""
+    """Read the file every so many seconds, in a separate thread, and serve what it lists; what is wrong with it is logged and changes nothing."""
     threading.Thread(target=_poll, args=(library, path, interval_s), name="configuration", daemon=True).start()
 
 

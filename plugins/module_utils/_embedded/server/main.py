@@ -114,7 +114,7 @@ class Server:
     def _stop(self, number: int, _frame: object) -> None:
         self._code = _SIGNALLED + number
         if not self._listening:
-            os._exit(self._code)  # Nobody is served yet, and what TensorFlow does meanwhile may take long.
+            os._exit(self._code)  # No client is served yet, and what TensorFlow does meanwhile may take long.
         self._stopping.set()
 
     def _listen(self, library: models.Library, tls: Any, metrics_path: str | None) -> None:
@@ -144,7 +144,7 @@ class Server:
         self._activity.reset()
         log.info("Entering the event loop ...")
         self._wait()
-        log.info("Ending: requests that run are finished first")
+        log.info("Stopping: running requests are finished first")
         if rest:
             rest.stop()
         grpc.stop(_GRACE_S)
@@ -257,7 +257,7 @@ def _tls(options: Mapping[str, Any]) -> Any:
     if tls.client_verify and not tls.custom_ca:
         raise status.Status(
             "INVALID_ARGUMENT",
-            f"{options['ssl_config_file']} has client_verify without custom_ca, with which every client would be refused",
+            f"{options['ssl_config_file']} has client_verify without custom_ca, so it would reject every client",
         )
     return tls
 
