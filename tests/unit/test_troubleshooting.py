@@ -35,8 +35,6 @@ TOPICS = {
 PENDING = {
     "_tuning",
     "_model",
-    "_deploy",
-    "_embedded",
     "_core",
     "action",
     "modules",

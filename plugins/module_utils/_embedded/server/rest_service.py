@@ -143,8 +143,8 @@ class RestService:
         requested = connection.head()
         if requested is None:
             return False
-        kept = requested.headers.get("connection", "").lower()
-        stays = kept == "keep-alive" if requested.old else kept != "close"
+        header = requested.headers.get("connection", "").lower()
+        stays = header == "keep-alive" if requested.old else header != "close"
         # A request counts from its head to the last byte of its answer, also while it waits for its turn.
         with self._activity:
             body = connection.body(requested)
