@@ -145,7 +145,7 @@ def to_started(seen: Roles, wanted: Wanted, side_by_side: bool, candidate_only: 
     steps += [Step("remove", PROVEN)] if verified else []
     judged = "verify" if is_verified else "check"
     before = predecessor(seen, wanted.deployment)
-    kept = "the one before it" if PREVIOUS in seen and seen[PREVIOUS].id == before else "the old one"
+    kept = "the one from before this deployment" if PREVIOUS in seen and seen[PREVIOUS].id == before else "the old one"
     says = (
         f"stop the current server, start the new one, {judged} it, keep {kept}"
         if serving
@@ -179,9 +179,7 @@ def can_go_back(seen: Roles, deployment: str | None) -> bool:
 def to_previous(seen: Roles, what: str) -> list[Step]:
     """Steps that put the server before in the place of the one that serves, and keep that one in turn. what: that server, for people."""
     steps = [Step("remove", PROVEN)] if PROVEN in seen else []
-    return steps + swap(
-        seen, PREVIOUS, says=f"stop the server, start the one before it ({what}) and verify that", verb="check"
-    )
+    return steps + swap(seen, PREVIOUS, says=f"stop the server, start the earlier one ({what}), check it", verb="check")
 
 
 def to_stopped(seen: Roles) -> list[Step]:
