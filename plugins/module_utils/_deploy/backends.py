@@ -42,7 +42,7 @@ _OF_CONTAINERS: dict[str, Any] = {
 
 
 def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], Any]) -> dict[str, Any]:
-    """The module's result. embedded: a function that gives the module of the embedded server's Backend, which stands above this package. Each backend is
+    """Return the module's result. embedded: a function that gives the module of the embedded server's Backend, which stands above this package. Each backend is
     imported where it is needed alone: most of a run that changes nothing would be spent with the other one's import."""
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
     bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
@@ -122,7 +122,7 @@ def _become(chosen: Any, how: str) -> Any:
 
 
 def _in_containers(options: Mapping[str, Any], check_mode: bool) -> list[dict[str, Any]]:
-    """The results of all servers of the description, and then of those that were copies of it and are not wanted any more."""
+    """Return the results of all servers of the description, and then of those that were replicas of it and are no longer wanted."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
     results, waited = [], False
@@ -148,7 +148,7 @@ def _in_containers(options: Mapping[str, Any], check_mode: bool) -> list[dict[st
 
 
 def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool) -> list[dict[str, Any]]:
-    """The results of the servers and their copies as they are on the host, for the states in which nothing new is served. What becomes of each is decided
+    """The results of the servers and their replicas as they are on the host, for the states in which nothing new is served. What becomes of each is decided
     before one is touched."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
@@ -201,7 +201,7 @@ def _names(options: Mapping[str, Any]) -> list[str]:
 
 
 def _models(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models as the option models has them."""
+    """Return the models as the option models has them."""
     if options["models"] is None and options["model_name"]:
         return [
             {
@@ -231,7 +231,7 @@ def _chosen(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> st
 
 
 def _names_tensorflow_serving(options: Mapping[str, Any]) -> bool:
-    """Whether an option names what only TensorFlow Serving can be: the embedded server does not take its place."""
+    """Return whether an option names what only TensorFlow Serving can be: the embedded server does not take its place."""
     return any(options[name] for name in ("image", "release", "engine_socket"))
 
 

@@ -20,7 +20,7 @@ _SPARE_MIB = 256
 
 
 def fits(models: Sequence[ModelConfiguration], memory_mib: int | None = None) -> bool:
-    """Whether a server of models, as model_config has them, fits into the memory that could be had now; True where that is not known.
+    """Return whether a server of models, as model_config has them, fits into the memory that could be had now; True where that is not known.
     memory_mib: its own limit."""
     available_kib = Files().memory_kib("MemAvailable")
     with contextlib.suppress(FleetError, OSError):

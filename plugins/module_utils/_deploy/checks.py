@@ -45,12 +45,12 @@ def closed(check: str, what: str, where: str | None = None, remedy: str | None =
 
 
 def is_loading(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> bool:
-    """Whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
+    """Return whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
     return not any(one["state"] == grpc_api.END for one in statuses if one["version"] in wanted)
 
 
 def unavailable(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> str | None:
-    """What is wrong with a model's versions, or None. statuses: of the server. wanted: version numbers."""
+    """Return what is wrong with a model's versions, or None. statuses: of the server. wanted: version numbers."""
     found = {one["version"]: one for one in statuses}
     for version in wanted:
         if version not in found:
@@ -78,7 +78,7 @@ def changed_signature(before: Mapping[str, Any], after: Mapping[str, Any]) -> li
 
 
 def made_up(inputs: Mapping[str, Any]) -> dict[str, tensors.Tensor] | None:
-    """{name: Tensor} of one example for a signature's inputs, or None where a rank or a dtype leaves no sensible choice."""
+    """Return {name: Tensor} of one example for a signature's inputs, or None where a rank or a dtype leaves no sensible choice."""
     made = {}
     for name, one in inputs.items():
         tensor = (

@@ -95,17 +95,17 @@ def check(spec: ServingConfiguration) -> ServingConfiguration:
 
 
 def user_id(spec: ServingConfiguration) -> int:
-    """The number of the user that serves."""
+    """Return the number of the user that serves."""
     return int(spec.user.partition(":")[0])
 
 
 def keeps_cuda_cache(spec: ServingConfiguration) -> bool:
-    """Whether what CUDA compiles at the first start is kept for the next."""
+    """Return whether what CUDA compiles at the first start is kept for the next."""
     return spec.environment.get("CUDA_CACHE_PATH") == CUDA_CACHE
 
 
 def arguments(spec: ServingConfiguration) -> list[str]:
-    """The server's command line behind the image's entry point, a list."""
+    """Return the server's command line behind the image's entry point, a list."""
     place = derived_flags.Place(
         GRPC_PORT,
         REST_PORT if spec.rest_port is not None else 0,
@@ -129,7 +129,7 @@ class Around:
 
 
 def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, Any]:
-    """What the engine's API takes to create the container. trial: on a free loopback port, and once only."""
+    """Return what the engine's API takes to create the container. trial: on a free loopback port, and once only."""
     shared = "z" if around.selinux else ""
     binds = [_bind(around.folder, container_labels.FOLDER, "ro", shared)] + [
         _bind(path, path, "ro", shared) for path in model_config.folders(spec.models)
@@ -195,7 +195,7 @@ def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, A
 
 
 def labels_of(spec: ServingConfiguration) -> dict[str, str]:
-    """What the container carries so that the next run knows it."""
+    """Return what the container carries so that the next run knows it."""
     return {
         container_labels.NAME: spec.name,
         container_labels.DIGEST: derived_flags.digest(spec),

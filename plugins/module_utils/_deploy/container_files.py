@@ -43,7 +43,7 @@ _SELINUX = "/sys/fs/selinux/enforce"
 def contents(
     options: Mapping[str, Any], models: Iterable[ModelConfiguration], check_mode: bool
 ) -> dict[str, bytes | None]:
-    """{file of configuration.FILE_FLAGS: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
+    """Return {file of configuration.FILE_FLAGS: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
     found: dict[str, bytes | None] = {MODELS_FILE: model_config.text(models).encode()}
     batching = requested.batching_text(options)
     if options["monitoring"]:
@@ -61,7 +61,7 @@ def contents(
 
 
 def digests(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
-    """{file: digest of its content}, less the models, which the configuration has."""
+    """Return {file: digest of its content}, less the models, which the configuration has."""
     return {
         name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None
         for name, content in files.items()
@@ -70,7 +70,7 @@ def digests(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
 
 
 def folder_of(directory: str, spec: ServingConfiguration) -> str:
-    """Where the configuration of one specification lies, below the server's directory."""
+    """Return where the configuration of one specification lies, below the server's directory."""
     return os.path.join(directory, "config", derived_flags.digest(spec)[:16])
 
 
@@ -118,7 +118,7 @@ class Reader:
 
 
 def reader(spec: ServingConfiguration, rootless: bool, offset: tuple[int, int]) -> Reader | None:
-    """The Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
+    """Return the Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
     name, _colon, of_group = spec.user.partition(":")
     user, group = int(name), int(of_group or 0)  # A number that the image has no user of gets root's group.
     if rootless:
@@ -156,7 +156,7 @@ def _may_read(path: str, status: os.stat_result, who: Reader) -> bool:
 
 
 def _has_access_list(path: str) -> bool:
-    """Whether a file has an access control list, which may allow what its mode does not."""
+    """Return whether a file has an access control list, which may allow what its mode does not."""
     with contextlib.suppress(OSError, AttributeError):
         return "system.posix_acl_access" in os.listxattr(path)
     return False
@@ -179,7 +179,7 @@ def refuse_what_cannot_be_given(spec: ServingConfiguration, rootless: bool) -> N
 
 
 def wrong_batching(file: str | None, models: Iterable[ModelConfiguration]) -> str | None:
-    """The first wrong value in the files of batching parameters that a server reads, as a clause, or None. file: the one of all models, if any."""
+    """Return the first wrong value in the files of batching parameters that a server reads, as a clause, or None. file: the one of all models, if any."""
     own = [sorted(glob.glob(f"{glob.escape(model.base_path)}/*/{manifest.BATCHING}")) for model in models]
     for path in itertools.chain([file] if file else [], *own):
         try:
@@ -220,7 +220,7 @@ def trust_registry(image: str, certificates: str | None, engine: str, rootless: 
 
 
 def selinux() -> bool:
-    """Whether SELinux is there, which wants files labeled before a container may read them."""
+    """Return whether SELinux is there, which wants files labeled before a container may read them."""
     return os.path.exists(_SELINUX)
 
 

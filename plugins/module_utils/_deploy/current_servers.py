@@ -45,7 +45,7 @@ def in_containers(socket: str | None = None) -> tuple[list[RunningServer], str |
 
 
 def _of_container(servers: server_containers.Servers, name: str, roles: transaction.Roles) -> RunningServer | None:
-    """The description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
+    """Return the description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
     try:
         inspected = servers.inspect(name)
     except FleetError:

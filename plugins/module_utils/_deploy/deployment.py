@@ -56,7 +56,7 @@ class Deployment:
         self._restarts = 0
 
     def seen(self) -> Any:
-        """{role: Seen} of its containers now."""
+        """Return {role: Seen} of its containers now."""
         return self._engine.seen(self.name)
 
     def recover(self, seen: dict[str, Seen]) -> Any:
@@ -134,7 +134,7 @@ class Deployment:
             self.warnings += self._questions.all(server, first, lambda: self._lives(identifier))
 
     def _wait(self, role: str, identifier: str, timeout_s: float) -> Any:
-        """The verification.Place of a container whose server listens. Raises FleetError with its failure diagnosis."""
+        """Return the verification.Place of a container whose server listens. Raises FleetError with its failure diagnosis."""
         end = time.monotonic() + timeout_s
         inspected = self._engine.inspect(identifier)
         self._restarts = inspected.get("RestartCount", 0)
@@ -160,7 +160,7 @@ class Deployment:
             inspected = self._engine.inspect(identifier)
 
     def _has_ended(self, inspected: Mapping[str, Any]) -> Any:
-        """Whether the server ended, also if the engine started it again since it was first looked at."""
+        """Return whether the server ended, also if the engine started it again since it was first looked at."""
         state = inspected["State"]
         return not state["Running"] or state.get("Restarting") or inspected.get("RestartCount", 0) > self._restarts
 
@@ -250,7 +250,7 @@ class Deployment:
             self._do(step)
 
     def _undone(self, fault: FleetError, made: bool) -> Any:
-        """The fault, after what this run made is gone and what served before serves again. made: whether the run made containers."""
+        """Return the fault, after what this run made is gone and what served before serves again. made: whether the run made containers."""
         self._stopped_at = None
         try:
             seen = self.seen()

@@ -120,12 +120,12 @@ class Backend:
         return dict(self._result(decision, spec, work), pending=pending)
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
+        """Return the result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
         self._work.wait_until_ready()
         return dict(result, warnings=[*result["warnings"], *self._work.warnings])
 
     def previous(self) -> dict[str, Any]:
-        """Put the server before in the place of the one that serves."""
+        """Replace the current server with the earlier one."""
         name, undone = self._options["name"], (self._options["deployment"] or {}).get("id")
         recovery, seen = self._recovered(ServingConfiguration(name), ())
         if not transaction.is_of(seen, undone):
@@ -158,7 +158,7 @@ class Backend:
         )
 
     def _left(self, recovery: Sequence[Step], seen: Roles) -> dict[str, Any]:
-        """The result for a server that is not of the deployment to undo."""
+        """Return the result for a server that is not of the deployment to undo."""
         now = self._described(seen)
         work = deployment.Deployment(
             self._engine,
@@ -198,7 +198,7 @@ class Backend:
         )
 
     def surplus(self) -> dict[str, Any]:
-        """Stop a server that is not wanted any more and keep it, but nothing that served before it: going back starts it again."""
+        """Stop a server that is no longer wanted and keep it, but nothing that served before it: going back starts it again."""
         return self._stopped(
             lambda seen: [
                 *transaction.to_stopped(seen),
@@ -225,7 +225,7 @@ class Backend:
     def _recovered(
         self, spec: ServingConfiguration, models: Sequence[ModelConfiguration]
     ) -> tuple[Sequence[Step], dict[str, Seen]]:
-        """(steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
+        """Return (steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
         seen = self._engine.seen(spec.name)
         recovery = transaction.recover(seen)
         if not recovery or self._check_mode:
@@ -270,7 +270,7 @@ class Backend:
         )
 
     def _described(self, seen: Roles) -> ServingConfiguration | None:
-        """The ServingConfiguration that serves; None where none does, or where it cannot be read."""
+        """Return the ServingConfiguration that serves; None where none does, or where it cannot be read."""
         if transaction.SERVING not in seen:
             return None
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
@@ -313,7 +313,7 @@ class Backend:
     def _with_moved_labels(
         self, desired: Sequence[ModelConfiguration], before: ServingConfiguration | None, seen: Roles
     ) -> tuple[ModelConfiguration, ...]:
-        """The models with the labels and versions that were moved since the server was made. before: the configuration that serves, or None."""
+        """Return the models with the labels and versions that were moved since the server was made. before: the configuration that serves, or None."""
         if before is None:
             return model_config.with_moved_labels(desired, (), ())
         found = server_containers.described(self._engine.inspect(seen[transaction.SERVING].id))
@@ -440,7 +440,7 @@ class Backend:
         self._engine.make(transaction.container_name(spec.name, role), body)
 
     def _cuda_cache(self) -> str:
-        """Where CUDA keeps what it compiled: copies share it, so that it is compiled once."""
+        """Return where CUDA keeps what it compiled: replicas share it, so that it is compiled once."""
         return os.path.join(
             ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory,
             "cuda",
@@ -496,7 +496,7 @@ class Backend:
 
 
 def _uuid(pci_bus_id: str) -> str:
-    """The name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
+    """Return the name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
     text = Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
     found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
     return found[1] if found else pci_bus_id

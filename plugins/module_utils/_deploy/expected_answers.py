@@ -129,7 +129,7 @@ def questions(
 def _right_answers(
     base_path: str, one: Mapping[str, Any], numbers: Sequence[int], tolerance: float, python: str
 ) -> tuple[Any, Any, Any, Any]:
-    """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion stored with the newest of its versions."""
+    """Return (inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion stored with the newest of its versions."""
     version = os.path.join(base_path, str(max(numbers, default="")))
     left = os.path.join(version, manifest.ANSWERS)
     judged = _judged(version, left, one, python)
@@ -147,7 +147,7 @@ def _right_answers(
 
 
 def _signatures(serving: stdlib_client.Server | None, models: Sequence[ModelConfiguration]) -> dict[str, Any]:
-    """{model: {signature: ...}} of what serves now, as far as it answers."""
+    """Return {model: {signature: ...}} of what serves now, as far as it answers."""
     found = {}
     for model in models:
         with contextlib.suppress(ServerFault):
@@ -190,7 +190,7 @@ def _judged(version: str, left: str, one: Mapping[str, Any], python: str) -> ver
 
 
 def _same_function(path: str, digest: str) -> str:
-    """The path of the function that judged a version where it was converted. Raises FleetError for another."""
+    """Return the path of the function that judged a version where it was converted. Raises FleetError for another."""
     try:
         found = model_files.file_digest(path)
     except OSError as fault:

@@ -68,7 +68,7 @@ def explain(
 
 
 def unknown_argument(log: str) -> str | None:
-    """The flag that the server did not understand and ignored, or None."""
+    """Return the flag that the server did not understand and ignored, or None."""
     found = re.search(r"^unknown argument: (.*)$", log, re.MULTILINE)
     return found[1].strip() if found else None
 

@@ -54,7 +54,7 @@ def listens(address: str, port: int) -> bool:
 
 
 def choose_ports(wanted: ServingConfiguration, before: ServingConfiguration | None) -> ServingConfiguration:
-    """The specification with its ports chosen: those of before where there are any, else free ones. Raises FleetError for one that is in use."""
+    """Return the specification with its ports chosen: those of before where there are any, else free ones. Raises FleetError for one that is in use."""
     kept = (before.grpc_port, before.rest_port) if before else (None, None)
     grpc_port = wanted.grpc_port or kept[0] or free_port(wanted.address)
     rest_port = wanted.rest_port

@@ -59,7 +59,7 @@ class Folder:
             yield
 
     def _lock(self, create: bool) -> IO[bytes] | None:
-        """The open file of the lock, which programs that are started here also hold; None without a folder."""
+        """Return the open file of the lock, which programs that are started here also hold; None without a folder."""
         shared_folders.refuse_foreign(self.path)
         try:
             if create:
@@ -76,22 +76,22 @@ class Folder:
         return stream
 
     def numbers(self) -> list[int]:
-        """The versions, ascending; a number that begins with zeros counts as the server counts it."""
+        """Return the versions, ascending; a number that begins with zeros counts as the server counts it."""
         return sorted(self._names())
 
     def of(self, number: int) -> str:
-        """The path of a version."""
+        """Return the path of a version."""
         return os.path.join(self.path, self._names().get(number, str(number)))
 
     def _names(self) -> dict[int, str]:
         return published.numbered(self.path) if os.path.isdir(self.path) else {}
 
     def manifest(self, number: int) -> Any:
-        """A version's manifest, or None."""
+        """Return a version's manifest, or None."""
         return published.manifest_of(self.of(number))
 
     def holding(self, content: Content | None = None, fingerprint: str | None = None) -> set[int]:
-        """The versions that hold a content, or came from a source with this fingerprint and are what they were."""
+        """Return the versions that hold a content, or came from a source with this fingerprint and are what they were."""
         found = set()
         for number in self.numbers():
             path, record = self.of(number), self.manifest(number) or {}
@@ -129,7 +129,7 @@ class Folder:
             ) from fault
 
     def renewed(self, number: int, content: Content, brought: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """A version's manifest once it has the warm-up requests, answers and judgement that come with the same model; None where it has them.
+        """Return a version's manifest once it has the warm-up requests, answers and judgement that come with the same model; None where it has them.
 
         Without a manifest that came along (brought), only a version that publish() made follows its source.
         """
@@ -151,7 +151,7 @@ class Folder:
             )
 
     def is_unverified(self, number: int) -> bool:
-        """Whether a version was published by a run that did not see it serve."""
+        """Return whether a version was published by a run that did not see it serve."""
         return (self.manifest(number) or {}).get("proven") is False
 
     def remove(self, number: int) -> None:
@@ -176,7 +176,7 @@ class Update:
         self._faults: tuple[str, ...] = ()
 
     def run(self, check_mode: bool) -> dict[str, Any]:
-        """The module's result."""
+        """Return the module's result."""
         if self._options["samples"]:
             stdlib_client.arrays(self._options["samples"], "inputs.", 1)
         with self._folder.locked(
@@ -186,7 +186,7 @@ class Update:
             return self._remove(check_mode) if self._options["state"] == "absent" else self._present(check_mode)
 
     def _statuses_before(self, server: Served) -> list[VersionStatus]:
-        """What the server says before anything is changed. Raises FleetError."""
+        """Return what the server says before anything is changed. Raises FleetError."""
         try:
             return server.statuses()
         except ServerFault as fault:
@@ -303,7 +303,7 @@ class Update:
         )
 
     def _same(self) -> set[int]:
-        """The versions that hold what the source holds already; all of them where no source is named."""
+        """Return the versions that hold what the source holds already; all of them where no source is named."""
         options = self._options
         if options["source"] is None:
             return set(self._folder.numbers())
@@ -328,7 +328,7 @@ class Update:
         return self._folder.holding(self._content, self._fingerprint)
 
     def _both(self, number: int) -> str:
-        """What a version and the source hold, for people."""
+        """Return what a version and the source hold, for people."""
         source = urls.public(self._options["source"])
         now = source if self._content is None else manifest.shown(source, self._content)
         return f"{manifest.origin(self._folder.manifest(number))} there, {now} now"
@@ -389,7 +389,7 @@ class Update:
         return [list(one) for one in versions.missing(content, partial.sizes(content))]
 
     def _look(self, partial: transfer.Partial, model: str) -> tuple[str, ...]:
-        """Sentences about what requests to the version will fail of. model: where its graph lies, which for other warm-up requests of a version is the
+        """Return sentences about what requests to the version will fail of. model: where its graph lies, which for other warm-up requests of a version is the
         version. Raises FleetError for what no server can load or answer from."""
         if not os.path.isfile(os.path.join(model, "saved_model.pb")):
             return ()
@@ -409,7 +409,7 @@ class Update:
         return tuple(signature.faults(signatures))
 
     def _brought(self, path: str | None = None) -> Mapping[str, Any] | None:
-        """The manifest that the source has, or None: how a conversion was made and judged travels with it."""
+        """Return the manifest that the source has, or None: how a conversion was made and judged travels with it."""
         if self._options["inventory"] is not None:
             sent: Mapping[str, Any] | None = self._options["manifest"]
             return sent
@@ -507,7 +507,7 @@ def _listed(
     listed: Iterable[int] | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> str:
-    """The state as a diff shows it. listed: the versions that the configuration lists, None where it lists none. record: a manifest that changes."""
+    """Return the state as a diff shows it. listed: the versions that the configuration lists, None where it lists none. record: a manifest that changes."""
     more = {"labels": {label: labelled} if label else None, "listed": listed and sorted(listed), "manifest": record}
     given = {name: one for name, one in more.items() if one is not None}
     return json.dumps({"versions": sorted(numbers), **given}, indent=1) + "\n"

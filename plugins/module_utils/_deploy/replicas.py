@@ -21,7 +21,7 @@ _PORTS = ("grpc_port", "rest_port")
 
 
 def each(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The options of each server, a list: those of the module, with what its copy says. Raises FleetError where two would be the same."""
+    """Return the options of each server, a list: those of the module, with what its copy says. Raises FleetError where two would be the same."""
     if not options["copies"]:
         return [dict(options)]
     found = [_one(options, copy) for copy in options["copies"]]
@@ -42,7 +42,7 @@ def each(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 def back(
     seen: Mapping[str, Roles], deployment: str | None = None, moments: Mapping[str, Moments] | None = None
 ) -> list[tuple[str, str]]:
-    """[(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
+    """Return [(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
     deployment: that alone is undone, so nothing where no server is of it. moments: {id of a container: (when it was made, when it ended)}.
 
     One that was stopped because it was not wanted any more starts again, but not one that was stopped before the deployment; one that nothing preceded was
@@ -73,7 +73,7 @@ def back(
 
 
 def none_before(where: str, deployment: str | None) -> FleetError:
-    """The FleetError for a server that cannot go back."""
+    """Return the FleetError for a server that cannot go back."""
     if deployment is None:
         return FleetError(
             "no earlier server was kept for a rollback", where=where, remedy="Deploy the server that you want instead."
@@ -86,7 +86,7 @@ def none_before(where: str, deployment: str | None) -> FleetError:
 
 
 def in_part(fault: FleetError, results: Sequence[Mapping[str, Any]]) -> FleetError:
-    """The fault of one server, after others of the same description: results are theirs."""
+    """Return the fault of one server, after others of the same description: results are theirs."""
     new = [result["server"]["name"] for result in results if result["changed"]]
     if not new or isinstance(fault, ServesOn):
         return fault
@@ -94,7 +94,7 @@ def in_part(fault: FleetError, results: Sequence[Mapping[str, Any]]) -> FleetErr
 
 
 def whole(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The module's result, of those of each server, the first of which stands for all."""
+    """Return the module's result, of those of each server, the first of which stands for all."""
     found = dict(results[0], servers=[result["server"] for result in results])
     if len(results) == 1:
         return found
@@ -110,7 +110,7 @@ def whole(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def summary(server: Mapping[str, Any]) -> str:
-    """A server in a line, for people."""
+    """Return a server in a line, for people."""
     text = f"{server['name']}: {server['state']}"
     for what, key in (("gRPC", "grpc_port"), ("REST", "rest_port")):
         text += f", {what} {server['address']}:{server[key]}" if server[key] else ""

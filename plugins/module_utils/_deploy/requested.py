@@ -24,7 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_con
 def configuration(
     options: Mapping[str, Any], contents: Mapping[str, bytes | None], **of_backend: Any
 ) -> ServingConfiguration:
-    """What both backends read alike. contents: {file of configuration.FILE_FLAGS: its bytes, None where that is not known}. of_backend: the other
+    """Return what both backends read alike. contents: {file of configuration.FILE_FLAGS: its bytes, None where that is not known}. of_backend: the other
     fields. Raises FleetError for a variable that no environment has."""
     server_options.check_environment(options["environment"])
     return ServingConfiguration(
@@ -41,7 +41,7 @@ def configuration(
 
 
 def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | None) -> tuple[ModelConfiguration, ...]:
-    """The models that the options name. contents: as above, or None where their batching does not matter."""
+    """Return the models that the options name. contents: as above, or None where their batching does not matter."""
     of_all = _of_all(contents or {})
     return tuple(
         model_config.model(
@@ -56,7 +56,7 @@ def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | No
 
 
 def batching_text(options: Mapping[str, Any]) -> str | None:
-    """What stands in the file of batching parameters; None where the options do not say it. Raises FleetError for what no server takes."""
+    """Return what stands in the file of batching parameters; None where the options do not say it. Raises FleetError for what no server takes."""
     if not options["batching"]:
         return None
     if not options["batching_parameters_file"]:
@@ -71,7 +71,7 @@ def batching_text(options: Mapping[str, Any]) -> str | None:
 
 
 def _of_all(contents: Mapping[str, bytes | None]) -> Any:
-    """The parameters of the one file that holds for all models."""
+    """Return the parameters of the one file that holds for all models."""
     if BATCHING_FILE not in contents:
         return None
     content = contents[BATCHING_FILE]
@@ -84,7 +84,7 @@ def _each_by_its_own(options: Mapping[str, Any]) -> bool:
 
 
 def _own(one: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The parameters of a model's own. Raises FleetError for what no server takes."""
+    """Return the parameters of a model's own. Raises FleetError for what no server takes."""
     with _located_in(f"models: {one['name']}: batching"):
         return parameters.given_of(one["batching"]) if one.get("batching") else None
 

@@ -19,7 +19,7 @@ _KEY_FILE, _KEY_BYTES = "secret.key", 32
 
 
 def of(variables: Mapping[str, str], state_directory: str, check_mode: bool) -> dict[str, str]:
-    """{variable: keyed digest of its value}. Makes the key where there is none, except in check mode, which nothing is equal to then."""
+    """Return {variable: keyed digest of its value}. Makes the key where there is none, except in check mode, which nothing is equal to then."""
     if not variables:
         return {}
     key = _key(state_directory, check_mode)

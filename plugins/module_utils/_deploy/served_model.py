@@ -40,7 +40,7 @@ class Served:
         )
 
     def statuses(self, model: str | None = None) -> list[VersionStatus]:
-        """What the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
+        """Return what the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
         try:
             return self._server.status(model or self.model)
         except ServerFault as fault:
@@ -49,7 +49,7 @@ class Served:
             raise
 
     def wait(self, number: int, timeout_s: float, before: Sequence[VersionStatus]) -> str | None:
-        """Why a version does not become AVAILABLE, or None. before: the statuses before it was published; an earlier end counts only after a while."""
+        """Return why a version does not become AVAILABLE, or None. before: the statuses before it was published; an earlier end counts only after a while."""
         began, silent = time.monotonic(), None
         end = began + timeout_s
         while True:
@@ -79,7 +79,7 @@ class Served:
             time.sleep(_POLL_S)
 
     def settled_statuses(self) -> list[VersionStatus]:
-        """What the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
+        """Return what the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
         end = time.monotonic() + _UNLOADING_S
         time.sleep(3 * _POLL_S)
         while any(one["state"] == grpc_api.UNLOADING for one in self.statuses()) and time.monotonic() < end:
@@ -93,7 +93,7 @@ class Served:
             time.sleep(_POLL_S)
 
     def judge(self, number: int, samples: str, signature: str, rows: int, tolerance: float) -> str | None:
-        """Why the answers to samples are not what they should be, or None."""
+        """Return why the answers to samples are not what they should be, or None."""
         inputs = stdlib_client.arrays(samples, "inputs.", rows)
         try:
             answered = self._server.predict(self.model, inputs, signature, number)
@@ -117,7 +117,7 @@ class Served:
 
 
 def has_outputs(samples: str) -> bool:
-    """Whether a file of samples holds the outputs that are expected."""
+    """Return whether a file of samples holds the outputs that are expected."""
     with contextlib.suppress(FleetError):
         return bool(stdlib_client.arrays(samples, "outputs.", 1))
     return False
@@ -177,7 +177,7 @@ class Configuration:
             raise FleetError(what, where=self.path, remedy=remedy)
 
     def lacks(self, number: int) -> bool:
-        """Whether the file lists versions, and not this one."""
+        """Return whether the file lists versions, and not this one."""
         return self.specific is not None and number not in self.specific
 
     def with_version(self, number: int) -> Message:
@@ -187,7 +187,7 @@ class Configuration:
         return model_config_list.with_versions(self.message, self.model, {*self.specific, number})
 
     def with_label(self, label: str, number: int) -> Message:
-        """The message where the label names the version; a version that has lost its last label is listed no more."""
+        """Return the message where the label names the version; a version that has lost its last label is listed no more."""
         before = self.labels.get(label)
         changed = model_config_list.with_label(self.with_version(number), self.model, label, number)
         if (
@@ -199,7 +199,7 @@ class Configuration:
         return changed
 
     def listing(self, label: str | None, number: int) -> list[int] | None:
-        """The versions that are listed once the version is, and has its label if any; None where the file lists none."""
+        """Return the versions that are listed once the version is, and has its label if any; None where the file lists none."""
         message = self.with_label(label, number) if label else self.with_version(number)
         return model_config_list.specific(message, self.model)
 

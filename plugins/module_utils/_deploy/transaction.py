@@ -57,7 +57,7 @@ class Wanted:
     deployment: str | None = None
 
     def is_met_by(self, seen: Seen | None) -> bool:
-        """Whether the container is made from this specification and image."""
+        """Return whether the container is made from this specification and image."""
         return seen is not None and seen.digest == self.digest and self.image_id in (None, seen.image_id)
 
 
@@ -76,17 +76,17 @@ Roles = Mapping[str, Seen]  # the containers of a server
 
 
 def container_name(server: str, role: str) -> str:
-    """The name of a server's container in a role."""
+    """Return the name of a server's container in a role."""
     return server + _SUFFIXES.get(role, "")
 
 
 def role_of(server: str, name: str) -> str | None:
-    """The role that a container's name tells, or None for another's."""
+    """Return the role that a container's name tells, or None for another's."""
     return next((role for role in (SERVING, *_SUFFIXES) if container_name(server, role) == name), None)
 
 
 def recover(seen: Roles) -> list[Step]:
-    """Steps that finish or undo what a killed run left. seen: {role: Seen}. Afterwards there are no others than serving, verified and previous."""
+    """Return steps that finish or undo what a killed run left. seen: {role: Seen}. Afterwards there are no others than serving, verified and previous."""
     steps = []
     if CANDIDATE in seen:
         steps.append(Step("remove", CANDIDATE, says="remove the candidate of an interrupted run"))
@@ -109,7 +109,7 @@ def recover(seen: Roles) -> list[Step]:
 
 
 def to_started(seen: Roles, wanted: Wanted, side_by_side: bool, candidate_only: bool = False) -> list[Step]:
-    """Steps from a recovered state to a server of the wanted specification. candidate_only: up to the swap, without it."""
+    """Return steps from a recovered state to a server of the wanted specification. candidate_only: up to the swap, without it."""
     serving, verified = seen.get(SERVING), seen.get(PROVEN)
     if serving and wanted.is_met_by(serving):
         steps = (
@@ -155,7 +155,7 @@ def to_started(seen: Roles, wanted: Wanted, side_by_side: bool, candidate_only: 
 
 
 def predecessor(seen: Roles, deployment: str | None) -> str | None:
-    """The id of the container that a rollback of the deployment brings back, if it makes a server now: the one that serves or, where the deployment made
+    """Return the id of the container that a rollback of the deployment brings back, if it makes a server now: the one that serves or, where the deployment made
     that one before, the one that this replaced. None where nothing serves."""
     serving = seen.get(SERVING)
     if serving is None:
@@ -164,7 +164,7 @@ def predecessor(seen: Roles, deployment: str | None) -> str | None:
 
 
 def is_of(seen: Roles, deployment: str | None) -> bool:
-    """Whether the server is of a deployment that can be undone; None is any. One that is stopped and cannot go back is undone already."""
+    """Return whether the server is of a deployment that can be undone; None is any. One that is stopped and cannot go back is undone already."""
     serving = seen.get(SERVING)
     return deployment is None or bool(
         serving and serving.deployment == deployment and (not serving.is_down or can_go_back(seen, deployment))
@@ -172,18 +172,18 @@ def is_of(seen: Roles, deployment: str | None) -> bool:
 
 
 def can_go_back(seen: Roles, deployment: str | None) -> bool:
-    """Whether the server before is kept; of a deployment that is named, the one that it replaced."""
+    """Return whether the earlier server is kept; of a deployment that is named, the one that it replaced."""
     return PREVIOUS in seen and (deployment is None or seen[SERVING].predecessor == seen[PREVIOUS].id)
 
 
 def to_previous(seen: Roles, what: str) -> list[Step]:
-    """Steps that put the server before in the place of the one that serves, and keep that one in turn. what: that server, for people."""
+    """Return steps that replace the current server with the earlier one, and keep the current one in turn. what: that server, for people."""
     steps = [Step("remove", PROVEN)] if PROVEN in seen else []
     return steps + swap(seen, PREVIOUS, says=f"stop the server, start the earlier one ({what}), check it", verb="check")
 
 
 def to_stopped(seen: Roles) -> list[Step]:
-    """Steps that stop the server and keep it."""
+    """Return steps that stop the server and keep it."""
     steps = (
         [Step("remove", PROVEN, says="remove a verified candidate that is no longer needed")] if PROVEN in seen else []
     )
@@ -193,13 +193,13 @@ def to_stopped(seen: Roles) -> list[Step]:
 
 
 def to_absent(seen: Roles) -> list[Step]:
-    """Steps that leave nothing of the server."""
+    """Return steps that leave nothing of the server."""
     steps = [Step("stop", SERVING, says="stop the server")] if SERVING in seen and seen[SERVING].runs else []
     return steps + [Step("remove", role, says=f"remove the container {role}") for role in sorted(seen)]
 
 
 def swap(seen: Roles, successor: str, says: str, verb: str, before: str | None = None) -> list[Step]:
-    """Steps from the container that serves, if there is one, to its successor. verb: verify or check, how the successor is judged. before: id of the
+    """Return steps from the container that serves, if there is one, to its successor. verb: verify or check, how the successor is judged. before: id of the
     successor's predecessor."""
     steps = []
     if SERVING in seen:
@@ -216,7 +216,7 @@ def swap(seen: Roles, successor: str, says: str, verb: str, before: str | None =
 
 
 def finish(seen: Roles) -> list[Step]:
-    """Steps after the successor is verified: its predecessor is kept, the others go."""
+    """Return steps after the successor is verified: its predecessor is kept, the others go."""
     if PREVIOUS in seen and seen[PREVIOUS].id == seen[SERVING].predecessor:
         return [Step("remove", REPLACED)]
     steps = [Step("remove", PREVIOUS)] if PREVIOUS in seen else []
@@ -224,13 +224,13 @@ def finish(seen: Roles) -> list[Step]:
 
 
 def bring_back(seen: Roles, says: str | None = None) -> list[Step]:
-    """Steps back to what was replaced, after its successor failed or never came."""
+    """Return steps back to what was replaced, after its successor failed or never came."""
     steps = [Step("remove", SERVING)] if SERVING in seen else []
     return [*steps, Step("rename", REPLACED, SERVING), Step("start", SERVING, says=says)]
 
 
 def expected(seen: Roles, steps: Iterable[Step]) -> dict[str, Seen]:
-    """{role: Seen} as it will be after steps that go well; for check mode, which does none of them."""
+    """Return {role: Seen} as it will be after steps that go well; for check mode, which does none of them."""
     found = dict(seen)
     for step in steps:
         if step.verb == "remove":
@@ -246,5 +246,5 @@ def expected(seen: Roles, steps: Iterable[Step]) -> dict[str, Seen]:
 
 
 def sentences(steps: Iterable[Step]) -> tuple[str, ...]:
-    """What the steps say, for people."""
+    """Return what the steps say, for people."""
     return tuple(step.says for step in steps if step.says)

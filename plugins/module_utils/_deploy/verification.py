@@ -80,7 +80,7 @@ class Model:
 
 
 def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) -> Place:
-    """The Place of a container by the ports that it publishes; arguments: its command line."""
+    """Return the Place of a container by the ports that it publishes; arguments: its command line."""
     address, port = published[container.GRPC_PORT]
     return Place(
         stdlib_client.Server(
@@ -95,7 +95,7 @@ def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) ->
 
 
 def speaks(found: Place) -> bool:
-    """Whether gRPC answers there, be it with a refusal."""
+    """Return whether gRPC answers there, be it with a refusal."""
     try:
         found.server.status("-")
     except ServerFault as fault:
@@ -104,7 +104,7 @@ def speaks(found: Place) -> bool:
 
 
 def lacks_rest(found: Place) -> bool:
-    """Whether nothing answers HTTP where REST is published. A connection alone says nothing: the engine's proxy takes it in any case."""
+    """Return whether nothing answers HTTP where REST is published. A connection alone says nothing: the engine's proxy takes it in any case."""
     return found.rest_port is not None and server_answers.page(found.server.address, found.rest_port, "/") is None
 
 
@@ -162,7 +162,7 @@ class Questions:
             time.sleep(_POLL_S)
 
     def unloadable(self, found: Place, wanted: Mapping[str, Sequence[int]]) -> list[str]:
-        """Sentences about versions that came while the server served and that it could not load. wanted: {model: versions}."""
+        """Return sentences about versions that came while the server served and that it could not load. wanted: {model: versions}."""
         return [
             f"{model}: version {one['version']} does not load, and the server ends at its next start, such as a reboot: {one['error_message']}. "
             "Publish that version completely again, or remove it"
@@ -350,7 +350,7 @@ def _end_of(found: Place, ended: Callable[[], failure_diagnosis.Words | None]) -
 
 
 def _remedy(statuses: Sequence[VersionStatus], wanted: Sequence[int], fault: str) -> Any:
-    """What to do about a version that is not AVAILABLE."""
+    """Return what to do about a version that is not AVAILABLE."""
     ending = endings.find(fault)
     if ending and ending.remedy:
         return ending.remedy
@@ -362,7 +362,7 @@ def _remedy(statuses: Sequence[VersionStatus], wanted: Sequence[int], fault: str
 
 
 def _request(model: Model, contract: Signature) -> dict[str, tensors.Tensor]:
-    """One request that the signature takes: the first sample, or made up."""
+    """Return one request that the signature takes: the first sample, or made up."""
     if model.inputs is not None:
         return _fed(model.inputs, contract, 1)
     made = checks.made_up(contract["inputs"])
@@ -372,7 +372,7 @@ def _request(model: Model, contract: Signature) -> dict[str, tensors.Tensor]:
 
 
 def _feeding(samples: Mapping[str, tensors.Tensor], contract: Signature) -> tuple[int | None, set[str]]:
-    """(the rows that each request is bound to or None, the inputs without rows)."""
+    """Return (the rows that each request is bound to or None, the inputs without rows)."""
     rows, squeezed = signatures.feeding(
         contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples"
     )
@@ -387,7 +387,7 @@ def _feeding(samples: Mapping[str, tensors.Tensor], contract: Signature) -> tupl
 def _fed(
     samples: Mapping[str, tensors.Tensor], contract: Signature, most: int | None = None
 ) -> dict[str, tensors.Tensor]:
-    """A request of samples."""
+    """Return a request of samples."""
     rows, squeezed = _feeding(samples, contract)
     few = rows or most
     inputs = {

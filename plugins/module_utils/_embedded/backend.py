@@ -98,7 +98,7 @@ class Backend:
         )
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The result of started() in check mode where nothing is to be done; what serves may still be starting."""
+        """Return the result of started() in check mode where nothing is to be done; what serves may still be starting."""
         self._home.wait_until_ready(self._wanted, self._options["ready_timeout_s"])
         return result
 
@@ -234,7 +234,7 @@ class Backend:
 
 
 def _place(specification: ServingConfiguration) -> Any:
-    """The Place of a server of the specification."""
+    """Return the Place of a server of the specification."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
     from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 

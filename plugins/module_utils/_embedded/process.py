@@ -65,7 +65,7 @@ class Home(ServerFolder):
         self.log, self.models_file = self.path("server.log"), self.path(MODELS_FILE)
 
     def last_started(self) -> ServingConfiguration | None:
-        """The ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
+        """Return the ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
         try:
             with open(self.path("server.json"), encoding="utf-8") as stream:
                 return ServingConfiguration.from_dict(json.load(stream))
@@ -117,7 +117,7 @@ class Home(ServerFolder):
             started.wait()
 
     def ended(self) -> Any:
-        """The failure_diagnosis.Words of the server that was last started, or None while it lives."""
+        """Return the failure_diagnosis.Words of the server that was last started, or None while it lives."""
         return None if self.process() else failure_diagnosis.Words(_how("?"), _Log(self.log, 0).words(), None)
 
     def wait_until_ready(self, wanted: ServingConfiguration, ready_timeout_s: float) -> None:
@@ -146,7 +146,7 @@ class Home(ServerFolder):
         models_path: str,
         begin: Callable[[], object] | None,
     ) -> subprocess.Popen[bytes]:
-        """The Popen of a server. begin: called in the new process before it becomes the server; without it the server ends with this process."""
+        """Return the Popen of a server. begin: called in the new process before it becomes the server; without it the server ends with this process."""
         path = program.install(ENTRY, os.path.join(self.state_directory, "programs"))
         atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
         cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
@@ -212,7 +212,7 @@ class _Log:
         self._position = (os.path.getsize(path) if os.path.exists(path) else 0) if position is None else position
 
     def words(self) -> str:
-        """The lines that tell what went wrong, else the last ones."""
+        """Return the lines that tell what went wrong, else the last ones."""
         with open(self.path, encoding="utf-8", errors="replace") as stream:
             stream.seek(self._position)
             lines = [line.strip() for line in stream.read().splitlines() if line.strip()]

@@ -49,7 +49,7 @@ def check(specification: ServingConfiguration) -> ServingConfiguration:
 
 
 def command(specification: ServingConfiguration, program_path: str, models_path: str) -> list[str]:
-    """The server's command line. program_path, models_path: where its program and the file of its models lie."""
+    """Return the server's command line. program_path, models_path: where its program and the file of its models lie."""
     files = {MODELS_FILE: models_path}
     if specification.batching_parameters_file:
         files[BATCHING_FILE] = specification.batching_parameters_file
@@ -74,7 +74,7 @@ def environment(specification: ServingConfiguration) -> dict[str, str]:
 def decide_started(
     wanted: ServingConfiguration, found: ServingConfiguration | None, running: bool, alongside: bool = False
 ) -> Decision:
-    """The Decision for state started. found: the specification that was last started, or None. running: whether that server lives; alongside:
+    """Return the Decision for state started. found: the specification that was last started, or None. running: whether that server lives; alongside:
     and its successor is checked alongside it."""
     header = f"server {wanted.name}"
     if running and found is not None and derived_flags.digest(found) == derived_flags.digest(wanted):
@@ -86,7 +86,7 @@ def decide_started(
 
 
 def decide_absent(name: str, found: ServingConfiguration | None, running: bool) -> Decision:
-    """The Decision for state absent. found: as in decide_started."""
+    """Return the Decision for state absent. found: as in decide_started."""
     if found is None and not running:
         return Decision(False, {}, {}, header=f"server {name}")
     actions = ([f"stop the server {name}"] if running else []) + [f"remove the files of the server {name}"]

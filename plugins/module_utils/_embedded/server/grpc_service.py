@@ -131,7 +131,7 @@ class GrpcService:
             return _failed(context, _status_of(fault))
 
     def _counted(self, api: str, kind: str, answer: Callable[[Any, models.Requested, int], Any]) -> _Method:
-        """The method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
+        """Return the method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
         expected = wire.message(kind)
 
         def method(content: bytes, timeout_ms: int) -> bytes:
@@ -248,7 +248,7 @@ if grpc is not None:
                 self._handlers[_HEALTH_WATCH] = grpc.unary_stream_rpc_method_handler(watch)
 
         def service(self, handler_call_details: Any) -> Any:
-            """The method's handler; None makes it UNIMPLEMENTED."""
+            """Return the method's handler; None makes it UNIMPLEMENTED."""
             return self._handlers.get(handler_call_details.method)
 
 
@@ -271,7 +271,7 @@ def _failed(context: Any, fault: status.Status) -> bytes:
 
 
 def _timeout_ms(left_s: float | None) -> int:
-    """What TensorFlow may take until a deadline, rounded up to few different values, since it prepares a run for each."""
+    """Return what TensorFlow may take until a deadline, rounded up to few different values, since it prepares a run for each."""
     if left_s is None:
         return 0
     left_ms = max(1, round(left_s * 1000))
@@ -308,7 +308,7 @@ def _start_fault(address: str, tls: Any) -> status.Status:
 
 
 def signature_map(session: Session) -> Any:
-    """The SignatureDefMap message of a session's signatures."""
+    """Return the SignatureDefMap message of a session's signatures."""
     made = wire.message("tensorflow.serving.SignatureDefMap")()
     for name, signature in session.signatures.items():
         made.signature_def[name].CopyFrom(signature)

@@ -177,7 +177,7 @@ class Connection:
         return bool(piece)
 
     def _line(self, until: float, most: int) -> bytes:
-        """The next line without its end, CR LF. Raises Refused, OSError."""
+        """Return the next line without its end, CR LF. Raises Refused, OSError."""
         start = 0
         while (end := self._ahead.find(b"\n", start)) < 0:
             start = len(self._ahead)
@@ -192,7 +192,7 @@ class Connection:
         return line[:-2]
 
     def _lines(self, until: float) -> list[bytes]:
-        """The lines of a head or a trailer, up to the empty one."""
+        """Return the lines of a head or a trailer, up to the empty one."""
         lines: list[bytes]
         lines, left = [], _MAX_HEAD
         while line := self._line(until, left):

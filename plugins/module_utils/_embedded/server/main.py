@@ -160,7 +160,7 @@ class Server:
             self._stopping.wait(None if left_s == float("inf") else left_s)
 
     def _loader(self) -> Callable[[str, int, str], Session]:
-        """The function that makes a version's session of (name, number, path)."""
+        """Return the function that makes a version's session of (name, number, path)."""
         common = _common_parameters(self._options) if self._options["enable_batching"] else None
         scheduler = None
         if common is not None:
@@ -223,7 +223,7 @@ def load(
     _number: int,
     path: str,
 ) -> Session:
-    """The session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
+    """Return the session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
     loaded: Checked = (
         LiteSession(path, max(1, options["num_tflite_pools"]))
         if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE))
@@ -250,7 +250,7 @@ def _predictor(options: Mapping[str, Any]) -> Predictor:
 
 
 def _tls(options: Mapping[str, Any]) -> Any:
-    """The SSLConfig message that the flags name, or None. Raises Status."""
+    """Return the SSLConfig message that the flags name, or None. Raises Status."""
     if not options["ssl_config_file"]:
         return None
     tls = configuration.read_text_proto(options["ssl_config_file"], "tensorflow.serving.SSLConfig")
@@ -263,7 +263,7 @@ def _tls(options: Mapping[str, Any]) -> Any:
 
 
 def _metrics_path(options: Mapping[str, Any]) -> str | None:
-    """Where the flags want the metrics, or None. Raises Status."""
+    """Return where the flags want the metrics, or None. Raises Status."""
     if not options["monitoring_config_file"] or not options["rest_api_port"]:
         return None
     wanted = configuration.read_text_proto(
@@ -273,7 +273,7 @@ def _metrics_path(options: Mapping[str, Any]) -> str | None:
 
 
 def _connections() -> tuple[int, int]:
-    """How many connections REST and gRPC may have, after this process may have as many descriptors as its hard limit allows."""
+    """Return how many connections REST and gRPC may have, after this process may have as many descriptors as its hard limit allows."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))

@@ -106,5 +106,5 @@ _ALL = (
 
 
 def page() -> str:
-    """The text that Prometheus reads."""
+    """Return the text that Prometheus reads."""
     return "".join(f"{line}\n" for metric in sorted(_ALL, key=lambda one: one.name) for line in metric.lines())

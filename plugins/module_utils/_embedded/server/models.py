@@ -207,7 +207,7 @@ class Library:
                     self._changed.notify_all()
 
     def states(self, name: str, number: int | None = None) -> list[tuple[int, str, status.Status | None]]:
-        """[(number, state, Status or None)] of all versions ever seen, or of one; the newest first. Raises Status NOT_FOUND."""
+        """Return [(number, state, Status or None)] of all versions ever seen, or of one; the newest first. Raises Status NOT_FOUND."""
         with self._changed:
             found = [
                 (one.number, one.state, one.fault)
@@ -342,13 +342,13 @@ def _any_in(state: str, versions: Iterable[Version]) -> bool:
 
 
 def _settled(versions: Collection[Version], whole: bool) -> bool:
-    """Whether it is known of a model's versions that one is available, or that none will be; whole: of each of them what became of it."""
+    """Return whether it is known of a model's versions that one is available, or that none will be; whole: of each of them what became of it."""
     known = bool(versions) and all(version.state in (AVAILABLE, END) for version in versions)
     return known or (not whole and _any_in(AVAILABLE, versions))
 
 
 def aspired_versions(config: ModelConfig, names: Iterable[str]) -> dict[int, str]:
-    """{number: folder name} of the folder names that the model's policy wants served; names that are no numbers do not count."""
+    """Return {number: folder name} of the folder names that the model's policy wants served; names that are no numbers do not count."""
     numbered = {}
     for name in sorted(names):
         if name.isascii() and name.isdigit() and int(name) < 2**63:

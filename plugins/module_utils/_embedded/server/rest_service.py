@@ -169,7 +169,7 @@ class RestService:
     def answer(
         self, requested: http_request.Head, body: bytearray, hold: Callable[[int], None]
     ) -> tuple[int, str, bytes]:
-        """(HTTP status, content type, content) for a request. hold: counts the bytes that it takes. Raises Refused."""
+        """Return (HTTP status, content type, content) for a request. hold: counts the bytes that it takes. Raises Refused."""
         verb, target = requested.verb, requested.target
         if target == self._metrics_path:
             return 200, "text/plain", metrics.page().encode()
@@ -227,7 +227,7 @@ class RestService:
 
 
 def _named(found: Any) -> tuple[str, str]:
-    """(model, method) of a request, as the metrics name them: the method is empty for what only looks."""
+    """Return (model, method) of a request, as the metrics name them: the method is empty for what only looks."""
     return urllib.parse.unquote(found["name"] or ""), found["method"] if found.re is _CALL else ""
 
 
@@ -249,7 +249,7 @@ def _dtypes(session: Session, signature_name: str) -> dict[str, str]:
 
 
 def _inflated(body: bytearray, headers: Mapping[str, str], hold: Callable[[int], None]) -> bytearray:
-    """The body itself; nothing of a body that is not one whole member of gzip, as in TensorFlow Serving. Raises Refused."""
+    """Return the body itself; nothing of a body that is not one whole member of gzip, as in TensorFlow Serving. Raises Refused."""
     if "gzip" not in headers.get("content-encoding", ""):
         return body
     inflater, inflated = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()
