@@ -184,7 +184,7 @@ FAULTS = {
     "another signature": ({"publish": "renamed"}, ["same signature", "serving_default.outputs.y"]),
     "a model that one request kills": (
         {"publish": "fatal"},
-        ["survives careless requests", "no rows", "SIGABRT", "accept_fragile"],
+        ["survives malformed requests", "no rows", "SIGABRT", "accept_fragile"],
     ),
     "no version": ({"publish": None}, ["it contains no version", "wait forever"]),
     "an image that is not there": ({"image": "localhost:9/no/such:1"}, ["image:", "cannot pull"]),
@@ -199,7 +199,7 @@ FAULTS = {
     "a flag that the server does not know": ({"image": "misspelt"}, ["does not know --use_tflite_model=true"]),
     "a misspelt flag": ({"flags": {"enable_baching": True}}, ["flags.enable_baching", "did you mean enable_batching?"]),
     "a batching file that the server refuses": ({"batching": "max_batch_size { value: oops }"}, ["batching"]),
-    "too little memory": ({"memory_mib": 96}, ["want of memory", "96 MiB"]),
+    "too little memory": ({"memory_mib": 96}, ["out of memory", "96 MiB"]),
 }
 SLICE = (
     "a model that cannot load",

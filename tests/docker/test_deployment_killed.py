@@ -81,7 +81,7 @@ def test_a_run_that_changes_nothing_does_not_wait_for_a_candidate_of_another(hos
         assert not host.good(ready_timeout_s=1)["changed"]
         assert not host.good(ready_timeout_s=1, check_mode=True)["changed"]
     # Nobody proves it any more.
-    assert host.good(check_mode=True)["actions"] == ["remove the candidate of a run that did not end"]
+    assert host.good(check_mode=True)["actions"] == ["remove the candidate of an interrupted run"]
     assert host.good()["changed"] and host.roles() == {"serving": True}
 
 

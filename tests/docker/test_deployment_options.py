@@ -59,7 +59,7 @@ def test_several_servers_of_one_description(host):
             and not host.good(**two)["changed"]
         )
         said = host.refused(model_base_path=host.publish("broken", "broken-models"), side_by_side=False, **two)
-        assert "The server before it runs again" in said and running() == [host.name, f"{host.name}-gpu1"]
+        assert "The earlier server was started again" in said and running() == [host.name, f"{host.name}-gpu1"]
         assert host.good(state="previous")["changed"] and running() == [host.name] and not host.good(**one)["changed"]
     finally:
         assert host.good(state="absent")["changed"] and running() == []
@@ -135,18 +135,18 @@ def test_a_converted_form_of_a_fixed_batch_is_judged_in_whole_requests(host, mod
             samples=str(models / "samples.npz"),
         )
     )
-    assert "the signature takes 16 rows in each request, the samples hold 6" in few, few
+    assert "the signature takes 16 rows in each request, but the samples have 6" in few, few
 
 
 def test_where_both_do_not_fit_the_old_one_comes_back(host):
     server = host.good(side_by_side=False)["server"]
     said = host.refused(side_by_side=False, model_base_path=host.publish("wrong", "other"))
-    assert "agrees with the reference" in said and said.endswith("The server before it runs again.")
+    assert "agrees with the reference" in said and said.endswith("The earlier server was started again.")
     assert doubles(server) and host.roles() == {"serving": True}
     said = host.refused(side_by_side=False, model_base_path=host.publish("renamed", "other"), reference=None)
     assert (
         "serving_default.outputs.z: nothing became float32" in said
-        and said.endswith("The server before it runs again.")
+        and said.endswith("The earlier server was started again.")
         and doubles(server)
     )
     swapped = host.good(side_by_side=False, model_base_path=host.publish("again", "other"))
@@ -339,10 +339,10 @@ def test_options_have_their_effect_on_the_server(host, engine):
                 ["is not built into the embedded server", "or use an image of TensorFlow Serving"],
             ),
             ({"ssl_config_file": str(tls)}, ["TLS configuration is refused", "PEM texts, not paths"]),
-            ({"network": "host"}, ["network: no port is published with host"]),
+            ({"network": "host"}, ["network: a container cannot publish ports with the network 'host'"]),
             ({"network": "of-nobody"}, ["of-nobody not found"]),
             ({"cpu_set": "9999"}, ["cpu_set: CPU 9999 cannot be used here"]),
-            ({"rest_port": None}, ["monitoring: metrics come over REST"]),
+            ({"rest_port": None}, ["monitoring: the server publishes metrics only on its REST port"]),
         ):
             said = host.refused(**dict(options, **wrong))
             print(said)

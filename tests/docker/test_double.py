@@ -164,7 +164,7 @@ def candidate(models, tmp_path, name="right", warm=None):
 def test_trap_54_a_batched_server_that_does_not_answer_requests_without_rows_is_deployed(served):
     """tests/bench/batched_deployment.py measures that this costs no time: at a real server the check waited for its deadline of 30 s."""
     assert doubles(served.server)
-    words = "m is batched: a request without rows is not answered before another client's joins it"
+    words = "m is batched: a request without rows waits until a request of another client joins its batch"
     assert sum(words in str(text) for text in served.first["warnings"]) == 1
 
 
@@ -273,11 +273,11 @@ def test_trap_60_versions_are_there_before_a_list_names_them(served):
     assert listed != text
     other = served.host.state / "specific.config"
     other.write_text(listed, encoding="utf-8")
-    assert "it lists version 9 of m, which is not there" in served.withheld(
+    assert "it lists version 9 of m, which is not in the model's folder" in served.withheld(
         config_file=str(other), version=1, label="canary"
     )
-    assert "version 9 is not there" in served.withheld(config_file=config, version=9, label="canary")
-    assert "version 9 is not there" in served.refused(
+    assert "version 9 is missing" in served.withheld(config_file=config, version=9, label="canary")
+    assert "version 9 is missing" in served.refused(
         models=[dict(served.options()["models"][0], version_policy={"specific": [9]})]
     )
     assert served.states()[1] == "AVAILABLE"
@@ -311,7 +311,7 @@ def test_trap_62_a_server_without_the_rest_that_was_asked_for_takes_no_traffic(s
         'ENTRYPOINT ["/usr/bin/tf_serving_entrypoint.sh", "--monitoring_config_file=/nowhere"]',
     )
     said = served.refused(image=silent.tags[0])
-    assert "it serves no REST: nothing answers at its REST port" in said and "monitoring_config_file" in said
+    assert "it does not serve REST: no answer on the REST port" in said and "monitoring_config_file" in said
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_a_rolling_update_ends_at_the_first_host_that_refuses_it(update, models)
     assert update.containers() == before and update.began() == began
 
     bad = update.deploy(hosts=update.hosts, **wrong).fail()
-    assert "agrees with the reference" in bad.output and "The server before it goes on serving." in bad.output
+    assert "agrees with the reference" in bad.output and "The current server keeps serving." in bad.output
     assert list(bad.recap) == [update.host.name], "the other hosts are not touched"
     assert update.containers() == before and update.began() == began
 

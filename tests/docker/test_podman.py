@@ -91,7 +91,7 @@ def test_the_life_of_a_server(host, user, serving_image, serving_reference, engi
         assert own.answer(server) == TWICE and own.containers() == {"doubles": True}
         assert server[
             "log"
-        ] == "podman logs doubles" and "Podman starts doubles again when it ends and not after a reboot" in json.dumps(
+        ] == "podman logs doubles" and "Podman restarts doubles when it exits, but not after a reboot" in json.dumps(
             made
         )
         again = own.good(secret_environment={"TOKEN": "s3cr3t-token"})
@@ -120,7 +120,7 @@ def test_the_life_of_a_server(host, user, serving_image, serving_reference, engi
         assert "cannot pull" in own.refused(image="registry.test:5000/no/such:1")
         said = own.refused(image=following, memory_mib=96)
         assert (
-            "want of memory" in said and "96 MiB" in said
+            "out of memory" in said and "96 MiB" in said
             if user == "root"
             else "memory_mib: the engine ignores this limit" in said
         )

@@ -98,7 +98,7 @@ class Host:
         self.now += START_S
         form = given["model_base_path"].rpartition("/")[2]
         if "fragile" in self.truth.faults and form != "saved_model" and not given.get("accept_fragile"):
-            cause = FleetError('the gate "survives careless requests" is closed: one request ends the server', "m")
+            cause = FleetError('check "survives malformed requests" failed: one request ends the server', "m")
             raise FleetError(str(cause), where="model_server") from cause
         port = next(self._ports)
         self._servers[port] = {

@@ -28,7 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
 _SERVING = ("started", "proven")
-# Options that the embedded server has no use for, and what they are when nobody gave them.
+# Options that the embedded server does not support, and their defaults.
 _OF_CONTAINERS: dict[str, Any] = {
     "monitoring": False,
     "session_config_file": None,
@@ -42,7 +42,7 @@ _OF_CONTAINERS: dict[str, Any] = {
 
 
 def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], Any]) -> dict[str, Any]:
-    """The module's result. embedded: a function that gives the module of the embedded server's Backend, which stands above this package. Each backend is
+    """Return the module's result. embedded: a function that gives the module of the embedded server's Backend, which stands above this package. Each backend is
     imported where it is needed alone: most of a run that changes nothing would be spent with the other one's import."""
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
     bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
@@ -57,7 +57,9 @@ def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], An
     options["name"] = names[0]
     home = ServerFolder(options["state_directory"], server_options.check_name(options["name"]))
     if serves and not options["models"]:
-        raise FleetError("no model is named", where="models", remedy="Give models, or model_name and model_base_path.")
+        raise FleetError(
+            "there is no model to serve", where="models", remedy="Set models, or model_name and model_base_path."
+        )
     needs_none = options["backend"] == "embedded" or (
         options["backend"] == "auto" and serves and not _names_tensorflow_serving(options)
     )
@@ -84,12 +86,12 @@ def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], An
         result.update(
             changed=True, diff=[written.result()["diff"], *diffs], actions=[*written.actions, *result["actions"]]
         )
-    return dict(result, summary=[replicas.said(server) for server in result["servers"]])
+    return dict(result, summary=[replicas.summary(server) for server in result["servers"]])
 
 
 def _one(backend: Any, options: Mapping[str, Any], check_mode: bool, how: str | None = None) -> dict[str, Any]:
-    """The result of one server, whose lock is held while it is changed; one that is as it should be needs none. how: what becomes of it, by default the
-    state that was asked for."""
+    """Return the result of one server, whose lock is held while it is changed. A server that needs no change needs no lock. how: what becomes of it, by
+    default the requested state."""
     home, how = (
         ServerFolder(options["state_directory"], server_options.check_name(options["name"])),
         how or options["state"],
@@ -107,20 +109,20 @@ def _one(backend: Any, options: Mapping[str, Any], check_mode: bool, how: str | 
         raise FleetError(
             f"permission denied: {fault.filename}",
             where="state_directory",
-            remedy="Choose a folder of this user's own, or run as root (become).",
+            remedy="Choose a folder that this user can write to, or run as root (become).",
         ) from fault
 
 
 def _become(chosen: Any, how: str) -> Any:
     if how in _SERVING:
-        return chosen.started(prove_only=how == "proven")
+        return chosen.started(candidate_only=how == "proven")
     if how in (replicas.PREVIOUS, replicas.RESUME):
         return chosen.previous() if how == replicas.PREVIOUS else chosen.resumed()
     return chosen.surplus() if how == replicas.SURPLUS else chosen.stopped(absent=how == "absent")
 
 
 def _in_containers(options: Mapping[str, Any], check_mode: bool) -> list[dict[str, Any]]:
-    """The results of all servers of the description, and then of those that were copies of it and are not wanted any more."""
+    """Return the results of all servers of the description, and then of those that were replicas of it and are no longer wanted."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
     results, waited = [], False
@@ -134,19 +136,19 @@ def _in_containers(options: Mapping[str, Any], check_mode: bool) -> list[dict[st
     names = {one["name"] for one in wanted}
     for name in server_containers.Servers(options["engine_socket"]).alike(options["name"]):
         if name not in names:
-            only_told = options["state"] == "proven"
+            is_only_shown = options["state"] == "proven"
             found = _one(
                 docker_backend,
                 dict(options, name=name, state="stopped", drain_s=0.0),
-                check_mode or only_told,
+                check_mode or is_only_shown,
                 replicas.SURPLUS,
             )
-            results.append(dict(found, changed=False, actions=[], pending=found["changed"]) if only_told else found)
+            results.append(dict(found, changed=False, actions=[], pending=found["changed"]) if is_only_shown else found)
     return results
 
 
 def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool) -> list[dict[str, Any]]:
-    """The results of the servers and their copies as they are on the host, for the states in which nothing new is served. What becomes of each is decided
+    """The results of the servers and their replicas as they are on the host, for the states in which nothing new is served. What becomes of each is decided
     before one is touched."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
@@ -158,7 +160,7 @@ def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool)
             becomes += [(name, None) for name in alike]
             continue
         seen = {name: servers.seen(name) for name in alike}
-        seen = {name: transaction.expected(roles, transaction.mend(roles)) for name, roles in seen.items()}
+        seen = {name: transaction.expected(roles, transaction.recover(roles)) for name, roles in seen.items()}
         moments = {key: value for name in alike if undone for key, value in servers.moments(name).items()}
         becomes += replicas.back(seen, undone, moments) or [(alike[0], None)]
     return [
@@ -191,15 +193,15 @@ def _names(options: Mapping[str, Any]) -> list[str]:
     names = sorted({*contained, *(os.path.basename(os.path.dirname(path)) for path in embedded)})
     if len(names) != 1:
         raise FleetError(
-            f"no server is named, and this host has {', '.join(names) or 'none'}",
+            f"the name of the server is missing; servers on this host: {', '.join(names) or 'none'}",
             where="name",
-            remedy="Name the one that is meant (tfs_server_name of the role).",
+            remedy="Set name (tfs_server_name of the role).",
         )
     return names
 
 
 def _models(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models as the option models has them."""
+    """Return the models as the option models has them."""
     if options["models"] is None and options["model_name"]:
         return [
             {
@@ -229,7 +231,7 @@ def _chosen(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> st
 
 
 def _names_tensorflow_serving(options: Mapping[str, Any]) -> bool:
-    """Whether an option names what only TensorFlow Serving can be: the embedded server does not take its place."""
+    """Return whether an option names what only TensorFlow Serving can be: the embedded server does not take its place."""
     return any(options[name] for name in ("image", "release", "engine_socket"))
 
 
@@ -237,25 +239,27 @@ def _refuse_options_of_containers(options: Mapping[str, Any]) -> None:
     given = [option for option, default in _OF_CONTAINERS.items() if options[option] != default]
     if given:
         raise FleetError(
-            "the embedded server does not have this", where=given[0], remedy="Leave it out, or use backend: docker."
+            "the embedded server does not support this option",
+            where=given[0],
+            remedy="Leave it out, or set backend: docker.",
         )
 
 
 def _refuse_docker(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> None:
     if not options["image"]:
         raise FleetError(
-            "no image is named",
+            "the image is not set",
             where="image",
-            remedy="Name one, such as tensorflow/serving:2.20.0, best by digest; or set backend: embedded.",
+            remedy="Set it, such as tensorflow/serving:2.20.0, preferably with a digest, or set backend: embedded.",
         )
     if options["idle_exit_s"] is not None:
         raise FleetError(
-            "a server in a container does not end by itself",
+            "a server in a container does not exit when it is idle",
             where="idle_exit_s",
-            remedy="Leave it out, or use backend: embedded.",
+            remedy="Leave it out, or set backend: embedded.",
         )
     if not found["answers"] and sockets.address(options["engine_socket"], os.environ)[1]:
-        raise FleetError(found["reason"] or "it does not answer", where="engine")
+        raise FleetError(found["reason"] or "the container engine does not answer", where="engine")
     if not found["answers"]:
         raise FleetError(
             found["reason"] or "this host has no container engine",
@@ -264,7 +268,7 @@ def _refuse_docker(options: Mapping[str, Any], found: Engine, home: ServerFolder
         )
     if home.process() is not None:
         raise FleetError(
-            "the embedded server serves under this name",
+            "an embedded server of this name is running",
             where=options["name"],
-            remedy="Remove it first: state: absent with backend: embedded.",
+            remedy="Remove it first (backend: embedded, state: absent).",
         )

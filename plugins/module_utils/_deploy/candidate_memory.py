@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that judges whether this host has the memory for a candidate beside what serves."""
+"""Adapter that decides whether this host has the memory for a candidate alongside the current server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files i
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
-# What a server takes beside its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
+# What a server needs in addition to its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
 _FACTOR = 4
 _SPARE_MIB = 256
 
 
 def fits(models: Sequence[ModelConfiguration], memory_mib: int | None = None) -> bool:
-    """Whether a server of models, as model_config has them, fits into the memory that could be had now; True where that is not known.
+    """Return whether a server of models, as model_config has them, fits into the memory that could be had now; True where that is not known.
     memory_mib: its own limit."""
     available_kib = Files().memory_kib("MemAvailable")
     with contextlib.suppress(FleetError, OSError):

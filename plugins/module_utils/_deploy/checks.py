@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gates that a candidate passes before it replaces what serves: which there are, what each asks, and what it says when it closes."""
+"""The checks that a candidate must pass before it replaces the current server: their names, requests and messages."""
 
 from __future__ import annotations
 
@@ -22,50 +22,52 @@ COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
     "uses its GPU",
     "same signature",
     "agrees with the reference",
-    "survives careless requests",
+    "survives malformed requests",
 )
 
 NO_ROWS = "no rows"
-# Another dtype for each, one that a careless client could send.
+# Another dtype for each, one that a client could send by mistake.
 _OTHER_DTYPE = {"float32": "float64", "float64": "float32", "int64": "int32", "int32": "int64", "string": "float32"}
 ONEDNN_REMEDY = (
-    'Set TF_ENABLE_ONEDNN_OPTS: "0" in environment, with which TensorFlow refuses such a request, or accept the danger with '
+    'Set TF_ENABLE_ONEDNN_OPTS: "0" in environment, so that TensorFlow rejects such a request, or accept the risk with '
     "accept_fragile: true."
 )
 PADDING_REMEDY = (
-    "Leave pad_variable_length_inputs out of the batching parameters, or accept the danger with accept_fragile: true and keep "
+    "Leave pad_variable_length_inputs out of the batching parameters, or accept the risk with accept_fragile: true and keep "
     "malformed requests away."
 )
-FRAGILE_REMEDY = "Repair the model, or accept the danger with accept_fragile: true and keep careless clients away."
+FRAGILE_REMEDY = "Fix the model, or accept the risk with accept_fragile: true and keep malformed requests away."
 
 
-def closed(gate: str, what: str, where: str | None = None, remedy: str | None = None) -> FleetError:
-    """The FleetError of a gate that does not let the candidate pass."""
-    return FleetError(f'the gate "{gate}" is closed: {what}', where=where, remedy=remedy)
+def closed(check: str, what: str, where: str | None = None, remedy: str | None = None) -> FleetError:
+    """Return the FleetError of a check that failed."""
+    return FleetError(f'check "{check}" failed: {what}', where=where, remedy=remedy)
 
 
 def is_loading(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> bool:
-    """Whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
+    """Return whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
     return not any(one["state"] == grpc_api.END for one in statuses if one["version"] in wanted)
 
 
 def unavailable(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> str | None:
-    """What is wrong with a model's versions, or None. statuses: of the server. wanted: version numbers."""
+    """Return what is wrong with a model's versions, or None. statuses: of the server. wanted: version numbers."""
     found = {one["version"]: one for one in statuses}
     for version in wanted:
         if version not in found:
-            return f"version {version} is unknown to the server; it has {', '.join(map(str, sorted(found))) or 'none'}"
+            return (
+                f"version {version} is not known to the server; known: {', '.join(map(str, sorted(found))) or 'none'}"
+            )
         if found[version]["state"] != grpc_api.AVAILABLE:
             return f"version {version} is not AVAILABLE: {found[version]['error_message'] or 'still loading'}"
     return None
 
 
 def changed_signature(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Sentences about what clients of the signatures before would notice, for signatures that are still asked for."""
+    """Return sentences about what clients of the earlier signatures would notice."""
     found = []
     for name, one in sorted(before.items()):
         if name not in after:
-            found.append(f"the signature {name} is gone")
+            found.append(f"the signature {name} is missing")
             continue
         for side in ("inputs", "outputs"):
             was, now = one[side], after[name][side]
@@ -76,7 +78,7 @@ def changed_signature(before: Mapping[str, Any], after: Mapping[str, Any]) -> li
 
 
 def made_up(inputs: Mapping[str, Any]) -> dict[str, tensors.Tensor] | None:
-    """{name: Tensor} of one example for a signature's inputs, or None where a rank or a dtype leaves no sensible choice."""
+    """Return {name: Tensor} of one example for a signature's inputs, or None where a rank or a dtype leaves no sensible choice."""
     made = {}
     for name, one in inputs.items():
         tensor = (
@@ -88,8 +90,8 @@ def made_up(inputs: Mapping[str, Any]) -> dict[str, tensors.Tensor] | None:
     return made
 
 
-def careless(inputs: Mapping[str, Any], good: dict[str, tensors.Tensor]) -> list[tuple[str, dict[str, Any]]]:
-    """[(what, {name: Tensor})] of requests that a careless client could send. inputs: of the signature; good: a request that is answered."""
+def malformed(inputs: Mapping[str, Any], good: dict[str, tensors.Tensor]) -> list[tuple[str, dict[str, Any]]]:
+    """Return malformed requests as [(what, {name: Tensor})]. inputs: of the signature; good: a request that is answered."""
     found: list[tuple[str, dict[str, Any]]] = []
     name = next((key for key in sorted(inputs) if inputs[key]["shape"]), None)
     if name is None:
@@ -97,10 +99,10 @@ def careless(inputs: Mapping[str, Any], good: dict[str, tensors.Tensor]) -> list
     shape, tensor = list(good[name].shape), good[name]
     wrong: list[tuple[str, tensors.Tensor | None]] = []
     if len(shape) > 1:
-        wrong.append(("a rank too low", tensor.reshaped([*shape[:-2], shape[-2] * shape[-1]])))
+        wrong.append(("a rank that is too low", tensor.reshaped([*shape[:-2], shape[-2] * shape[-1]])))
     if len(shape) > 2:
         wrong.append(("rank 1", tensor.reshaped([math.prod(shape)])))
-    wrong.append(("a rank too high", tensor.reshaped([*shape, 1])))
+    wrong.append(("a rank that is too high", tensor.reshaped([*shape, 1])))
     wrong.append(("another dtype", tensors.filled(_OTHER_DTYPE.get(tensor.dtype, "float32"), shape)))
     found += [(what, dict(good, **{name: one})) for what, one in wrong]
     if all(one["shape"] and one["shape"][0] is None for one in inputs.values()):

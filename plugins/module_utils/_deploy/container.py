@@ -40,10 +40,10 @@ _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 
 
-def release_of(image: str, asked: str | None = None) -> str:
-    """The release whose flags the image knows: the one asked for, the one its tag names, else the newest of the release table."""
+def release_of(image: str, wanted: str | None = None) -> str:
+    """Return the release whose flags the image knows: the wanted one, the one that its tag names, else the newest of the release table."""
     found = _TAG_OF_RELEASE.search(image.partition("@")[0])
-    return questions.nearest(asked or (found[1] if found else questions.releases()[-1]))
+    return questions.nearest(wanted or (found[1] if found else questions.releases()[-1]))
 
 
 def registry_of(image: str) -> str | None:
@@ -56,12 +56,13 @@ def check(spec: ServingConfiguration) -> ServingConfiguration:
     """Return the specification; raise FleetError for the first value that no server can have."""
     if len(server_options.check_name(spec.name)) < 2:
         raise FleetError(
-            f"{spec.name!r} is too short for a container's name", where="name", remedy="Give it two characters or more."
+            f"{spec.name!r} is too short for a container's name", where="name", remedy="Use at least two characters."
         )
     if not spec.image or re.search(r"\s", spec.image):
         raise FleetError(
-            f"{spec.image!r} is no image; name one such as tensorflow/serving:2.20.0 or, better, by digest",
+            f"{spec.image!r} is not a valid name for an image",
             where="image",
+            remedy="Set a name such as tensorflow/serving:2.20.0, preferably with a digest.",
         )
     server_options.check_ports(spec)
     model_config.check(spec.models)
@@ -73,9 +74,9 @@ def check(spec: ServingConfiguration) -> ServingConfiguration:
     _check_batching(spec)
     if MONITORING_FILE in spec.files and spec.rest_port is None:
         raise FleetError(
-            "metrics come over REST, and the server would silently have none",
+            "the server publishes metrics only on its REST port, and rest_port is not set",
             where="monitoring",
-            remedy="Give rest_port.",
+            remedy="Set rest_port.",
         )
     server_options.check_environment(spec.environment)
     server_options.check_cpu_set(spec.cpu_set)
@@ -84,27 +85,27 @@ def check(spec: ServingConfiguration) -> ServingConfiguration:
     one_of("restart_policy", spec.restart_policy, RESTART_POLICIES)
     if spec.network in ("host", "none") or spec.network.startswith("container:"):
         raise FleetError(
-            f"no port is published with {spec.network}",
+            f"a container cannot publish ports with the network {spec.network!r}",
             where="network",
-            remedy="Name a network of the engine, such as bridge.",
+            remedy="Set a network of the engine, such as bridge.",
         )
     if not _USER.fullmatch(spec.user):
-        raise FleetError(f"{spec.user!r} is no user; allowed: UID or UID:GID, as numbers", where="user")
+        raise FleetError(f"{spec.user!r} is not a valid user; allowed: UID or UID:GID, as numbers", where="user")
     return spec
 
 
 def user_id(spec: ServingConfiguration) -> int:
-    """The number of the user that serves."""
+    """Return the number of the user that serves."""
     return int(spec.user.partition(":")[0])
 
 
 def keeps_cuda_cache(spec: ServingConfiguration) -> bool:
-    """Whether what CUDA compiles at the first start is kept for the next."""
+    """Return whether what CUDA compiles at the first start is kept for the next."""
     return spec.environment.get("CUDA_CACHE_PATH") == CUDA_CACHE
 
 
 def arguments(spec: ServingConfiguration) -> list[str]:
-    """The server's command line behind the image's entry point, a list."""
+    """Return the server's command line behind the image's entry point, a list."""
     place = derived_flags.Place(
         GRPC_PORT,
         REST_PORT if spec.rest_port is not None else 0,
@@ -117,7 +118,7 @@ def arguments(spec: ServingConfiguration) -> list[str]:
 @dataclass(frozen=True)
 class Around:
     """What a container finds on its host. folder: where its configuration lies. secrets: {variable: text} that stand in no label. cuda_cache: a folder, for
-    a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman shall make it."""
+    a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman creates it."""
 
     folder: str
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -128,7 +129,7 @@ class Around:
 
 
 def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, Any]:
-    """What the engine's API takes to create the container. trial: on a free loopback port, and once only."""
+    """Return what the engine's API takes to create the container. trial: on a free loopback port, and once only."""
     shared = "z" if around.selinux else ""
     binds = [_bind(around.folder, container_labels.FOLDER, "ro", shared)] + [
         _bind(path, path, "ro", shared) for path in model_config.folders(spec.models)
@@ -140,7 +141,7 @@ def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, A
         temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"  # Podman knows no uid= here.
     if around.cuda_cache and keeps_cuda_cache(spec):
         binds.append(_bind(around.cuda_cache, CUDA_CACHE, "rw", shared))
-    # Netavark 1.4 takes 0.0.0.0 for one address, which nobody has, and no address for all.
+    # Netavark 1.4 takes 0.0.0.0 for one address, which no host has, and no address for all.
     address = "" if around.podman and spec.address == ANY_ADDRESS else spec.address
     ports = {f"{GRPC_PORT}/tcp": spec.grpc_port}
     if spec.rest_port is not None:
@@ -194,7 +195,7 @@ def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, A
 
 
 def labels_of(spec: ServingConfiguration) -> dict[str, str]:
-    """What the container carries so that the next run knows it."""
+    """Return what the container carries so that the next run knows it."""
     return {
         container_labels.NAME: spec.name,
         container_labels.DIGEST: derived_flags.digest(spec),
@@ -212,9 +213,9 @@ def _check_file_systems(spec: ServingConfiguration, image: str, release: str) ->
         scheme, marks, _rest = one.base_path.partition("://")
         if marks and scheme not in known:
             raise FleetError(
-                f"the official image of {release} has no file system for {scheme}:// ({one.base_path})",
+                f"the official image of {release} cannot read {scheme}:// ({one.base_path})",
                 where=f"models[{position}].base_path",
-                remedy="Bring the versions to the host by tfserving.fleet.model_version with source: "
+                remedy="Copy the versions to the host with tfserving.fleet.model_version, source: "
                 f"{one.base_path if scheme in ('s3', 'gs') else 'a folder or an archive'}, and set base_path to its folder.",
             )
 
@@ -224,9 +225,9 @@ def _check_batching(spec: ServingConfiguration) -> None:
     server_options.check_enable_batching(spec.flags, spec.is_batched)
     if spec.flags.get("enable_per_model_batching_parameters") and not (batching or spec.flags.get("enable_batching")):
         raise FleetError(
-            "without enable_batching nothing would be batched, without a word",
+            "without enable_batching, the server would silently batch nothing",
             where="flags.enable_per_model_batching_parameters",
-            remedy="Set enable_batching: true beside it.",
+            remedy="Set enable_batching: true as well.",
         )
 
 

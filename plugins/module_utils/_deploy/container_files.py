@@ -34,7 +34,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 _SECRET_FILES = (TLS_FILE,)
-_CERTIFICATES = "/etc/docker/certs.d"  # Podman looks there, too.
+_CERTIFICATES = "/etc/docker/certs.d"  # Podman also looks there.
 _CERTIFICATES_OF_USER = {"docker": "~/.config/docker/certs.d", "podman": "~/.config/containers/certs.d"}
 _READS_ALL = {"DAC_OVERRIDE", "DAC_READ_SEARCH", "ALL"}
 _SELINUX = "/sys/fs/selinux/enforce"
@@ -43,7 +43,7 @@ _SELINUX = "/sys/fs/selinux/enforce"
 def contents(
     options: Mapping[str, Any], models: Iterable[ModelConfiguration], check_mode: bool
 ) -> dict[str, bytes | None]:
-    """{file of configuration.FILE_FLAGS: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
+    """Return {file of configuration.FILE_FLAGS: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
     found: dict[str, bytes | None] = {MODELS_FILE: model_config.text(models).encode()}
     batching = requested.batching_text(options)
     if options["monitoring"]:
@@ -61,7 +61,7 @@ def contents(
 
 
 def digests(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
-    """{file: digest of its content}, less the models, which the configuration has."""
+    """Return {file: digest of its content}, less the models, which the configuration has."""
     return {
         name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None
         for name, content in files.items()
@@ -70,7 +70,7 @@ def digests(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
 
 
 def folder_of(directory: str, spec: ServingConfiguration) -> str:
-    """Where the configuration of one specification lies, below the server's directory."""
+    """Return where the configuration of one specification lies, below the server's directory."""
     return os.path.join(directory, "config", derived_flags.digest(spec)[:16])
 
 
@@ -81,7 +81,7 @@ def write(
     cuda_cache: str,
     offset: tuple[int, int] = (0, 0),
 ) -> None:
-    """Write the configuration and make the folder of CUDA's cache where it is kept; nobody but the server's user and root reads its secrets.
+    """Write the configuration and create the folder of CUDA's cache where it is kept. Only the server's user and root can read its secrets.
     offset: what the engine adds to the numbers of user and group."""
     owner = container.user_id(spec) + offset[0]
     os.makedirs(folder, mode=0o755, exist_ok=True)
@@ -118,7 +118,7 @@ class Reader:
 
 
 def reader(spec: ServingConfiguration, rootless: bool, offset: tuple[int, int]) -> Reader | None:
-    """The Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
+    """Return the Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
     name, _colon, of_group = spec.user.partition(":")
     user, group = int(name), int(of_group or 0)  # A number that the image has no user of gets root's group.
     if rootless:
@@ -143,9 +143,9 @@ def refuse_unreadable(model: ModelConfiguration, wanted: Iterable[int], user: in
         if not _may_read(path, status, who):
             mode = f"{stat.S_IMODE(status.st_mode):04o}"
             raise FleetError(
-                f"user {user}, as whom the server runs, may not read it (mode {mode}, owner {status.st_uid}:{status.st_gid})",
+                f"the server's user {user} cannot read it (mode {mode}, owner {status.st_uid}:{status.st_gid})",
                 where=path,
-                remedy=f"Let everybody read the model (chmod -R o+rX {base}), or set user (tfs_server_user of the role) to one who may.",
+                remedy=f"Let all users read the model (chmod -R o+rX {base}), or set user (tfs_server_user of the role) to one that can.",
             )
 
 
@@ -156,7 +156,7 @@ def _may_read(path: str, status: os.stat_result, who: Reader) -> bool:
 
 
 def _has_access_list(path: str) -> bool:
-    """Whether a file has an access control list, which may allow what its mode does not."""
+    """Return whether a file has an access control list, which may allow what its mode does not."""
     with contextlib.suppress(OSError, AttributeError):
         return "system.posix_acl_access" in os.listxattr(path)
     return False
@@ -167,19 +167,19 @@ def refuse_what_cannot_be_given(spec: ServingConfiguration, rootless: bool) -> N
     user, giver = container.user_id(spec), os.geteuid()
     if giver == 0 and not rootless or giver != 0 and user == (0 if rootless else giver):
         return
-    wished = [FILE_FLAGS[name] for name in _SECRET_FILES if name in spec.files]
+    needed = [FILE_FLAGS[name] for name in _SECRET_FILES if name in spec.files]
     if spec.grpc_socket_directory and not _everybody_writes(spec.grpc_socket_directory):
-        wished.append("grpc_socket_directory")
-    if wished:
+        needed.append("grpc_socket_directory")
+    if needed:
         raise FleetError(
-            f"what this needs cannot be given to user {user}, as whom the server runs",
-            where=wished[0],
-            remedy='Run as root (become); with a rootless engine run as its user and set user: "0:0", which is that user there.',
+            f"this needs files that belong to the server's user {user}, and only root can create them",
+            where=needed[0],
+            remedy='Run as root (become). With a rootless engine, run as its user and set user: "0:0", which is that user there.',
         )
 
 
 def wrong_batching(file: str | None, models: Iterable[ModelConfiguration]) -> str | None:
-    """The first wrong value in the files of batching parameters that a server reads, as a clause, or None. file: the one of all models, if any."""
+    """Return the first wrong value in the files of batching parameters that a server reads, as a clause, or None. file: the one of all models, if any."""
     own = [sorted(glob.glob(f"{glob.escape(model.base_path)}/*/{manifest.BATCHING}")) for model in models]
     for path in itertools.chain([file] if file else [], *own):
         try:
@@ -200,9 +200,9 @@ def trust_registry(image: str, certificates: str | None, engine: str, rootless: 
     registry = container.registry_of(image)
     if registry is None:
         raise FleetError(
-            f"{image} names no registry",
+            f"the image {image!r} is named without a registry",
             where="registry_ca",
-            remedy="Leave it out, or name the image with its registry.",
+            remedy="Leave this option out, or add the registry to the name of the image.",
         )
     folder = os.path.expanduser(_CERTIFICATES_OF_USER[engine]) if rootless else _CERTIFICATES
     content, path = _read(certificates, "registry_ca"), os.path.join(folder, registry, "ca.crt")
@@ -213,14 +213,14 @@ def trust_registry(image: str, certificates: str | None, engine: str, rootless: 
         atomic_files.write_file(path, content)
     except PermissionError as fault:
         raise FleetError(
-            f"{path} cannot be written, where the engine looks for it",
+            f"cannot write {path}, where the engine looks for certificates",
             where="registry_ca",
             remedy="Run as root (become).",
         ) from fault
 
 
 def selinux() -> bool:
-    """Whether SELinux is there, which wants files labeled before a container may read them."""
+    """Return whether SELinux is there, which wants files labeled before a container may read them."""
     return os.path.exists(_SELINUX)
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server's container carries, so that whoever comes later knows what it is."""
+"""The labels of a server's container, which tell later runs what it is."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FOLDER = "/etc/tfserving"  # where a container's configuration lies
 
 
 def deployment(labels: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """(id, when it began) of the deployment that made a container, or (None, None) where its labels name none."""
+    """Return (id, when it began) of the deployment that made a container, or (None, None) where its labels name none."""
     at, _blank, name = labels.get(DEPLOYMENT, "").partition(" ")
     return (name, at) if name else (None, None)
 
 
 def described(container_labels: Mapping[str, str]) -> ServingConfiguration | None:
-    """The ServingConfiguration that a container's labels tell; None where they tell none."""
+    """Return the ServingConfiguration that a container's labels describe; None where they describe none."""
     try:
         return ServingConfiguration.from_dict(json.loads(container_labels[DESCRIPTION]))
     except (ValueError, KeyError, TypeError, AttributeError):

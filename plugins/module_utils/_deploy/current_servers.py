@@ -30,22 +30,22 @@ def in_containers(socket: str | None = None) -> tuple[list[RunningServer], str |
         place = found["socket"]
         is_denied = place and os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK)
         is_named = socket or os.environ.get("DOCKER_HOST")
-        return [], f"servers in containers cannot be seen: {found['reason']}" if is_denied or is_named else None, []
+        return [], f"cannot see servers in containers: {found['reason']}" if is_denied or is_named else None, []
     fault = engine.sdk_fault()
     if fault:
-        return [], f"servers in containers cannot be seen: {fault}", []
+        return [], f"cannot see servers in containers: {fault}", []
     servers = server_containers.Servers(found["socket"])
     seen = {name: servers.seen(name) for name in servers.servers()}
     described = [_of_container(servers, name, roles) for name, roles in seen.items() if transaction.SERVING in roles]
     return (
         [one for one in described if one],
         None,
-        sorted(name for name, roles in seen.items() if transaction.mend(roles)),
+        sorted(name for name, roles in seen.items() if transaction.recover(roles)),
     )
 
 
 def _of_container(servers: server_containers.Servers, name: str, roles: transaction.Roles) -> RunningServer | None:
-    """The description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
+    """Return the description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
     try:
         inspected = servers.inspect(name)
     except FleetError:
@@ -55,7 +55,7 @@ def _of_container(servers: server_containers.Servers, name: str, roles: transact
     configuration = server_containers.described(inspected)
     if configuration is None:
         raise FleetError(
-            "its labels cannot be read as the description of a server",
+            "its labels do not describe a server",
             where=f"container {name}",
             remedy="Deploy the server again, or remove it with state: absent.",
         )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that carries out what transaction.py decided, on a container engine, and proves candidates by asking them."""
+"""Adapter that carries out the steps of transaction.py on a container engine, and checks candidates with requests."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Deployment:
         self._restarts = 0
 
     def seen(self) -> Any:
-        """{role: Seen} of its containers now."""
+        """Return {role: Seen} of its containers now."""
         return self._engine.seen(self.name)
 
-    def mend(self, seen: dict[str, Seen]) -> Any:
+    def recover(self, seen: dict[str, Seen]) -> Any:
         """Finish or undo what a killed run left; return {role: Seen} after it."""
-        for step in transaction.mend(seen):
-            if step.verb == "settle":
-                self._settle(seen)
+        for step in transaction.recover(seen):
+            if step.verb == "recover":
+                self._finish_or_undo(seen)
             else:
                 self._do(step)
         return self.seen()
@@ -97,7 +97,7 @@ class Deployment:
             self._engine.remove_container(identifier)
         elif step.verb == "rename":
             self._engine.rename(identifier, transaction.container_name(self.name, step.to))
-        elif step.verb in ("prove", "verify"):
+        elif step.verb in ("check", "verify"):
             self._judge(step, identifier)
 
     def _id(self, role: str) -> str:
@@ -125,16 +125,16 @@ class Deployment:
 
     def _judge(self, step: Step, identifier: str) -> None:
         server = self._wait(step.role, identifier, self._options["ready_timeout_s"])
-        first = self._questions.first(server, step.verb == "prove")
+        first = self._questions.first(server, step.verb == "check")
         if self._stopped_at is not None and step.role == transaction.SERVING:
             self.gap_s = round(time.monotonic() - self._stopped_at, 3)
         if self._spec.devices:
             self._use_gpus(identifier)
-        if step.verb == "prove":
+        if step.verb == "check":
             self.warnings += self._questions.all(server, first, lambda: self._lives(identifier))
 
     def _wait(self, role: str, identifier: str, timeout_s: float) -> Any:
-        """The verification.Place of a container whose server listens. Raises FleetError with its last words."""
+        """Return the verification.Place of a container whose server listens. Raises FleetError with its failure diagnosis."""
         end = time.monotonic() + timeout_s
         inspected = self._engine.inspect(identifier)
         self._restarts = inspected.get("RestartCount", 0)
@@ -145,7 +145,7 @@ class Deployment:
             if container.GRPC_PORT in published:
                 place = verification.place(published, inspected["Config"]["Cmd"])
                 if host_resources.listens(place.server.address, place.server.port) and verification.speaks(place):
-                    self._hear(identifier)
+                    self._refuse_ignored_flag(identifier)
                     self._find_rest(identifier, place)
                     return place
             if time.monotonic() > end:
@@ -160,23 +160,23 @@ class Deployment:
             inspected = self._engine.inspect(identifier)
 
     def _has_ended(self, inspected: Mapping[str, Any]) -> Any:
-        """Whether the server ended, also if the engine started it again since it was first looked at."""
+        """Return whether the server ended, also if the engine started it again since it was first looked at."""
         state = inspected["State"]
         return not state["Running"] or state.get("Restarting") or inspected.get("RestartCount", 0) > self._restarts
 
-    def _hear(self, identifier: str) -> None:
-        """Refuse a server that serves something else than it was told to, which only its log says."""
+    def _refuse_ignored_flag(self, identifier: str) -> None:
+        """Refuse a server that ignores one of its flags, which only its log shows."""
         unknown = failure_diagnosis.unknown_argument(self._engine.last_lines(identifier))
         if unknown:
             raise checks.closed(
                 checks.RUNNING,
                 f"the server does not know {unknown} and ignores it",
                 where=self.name,
-                remedy="Leave the flag out, or name the image's release (release), so that flags are checked before.",
+                remedy="Leave the flag out, or set release to the image's release: then flags are checked before the server starts.",
             )
 
     def _find_rest(self, identifier: str, place: verification.Place) -> None:
-        """Refuse a server that serves gRPC alone where REST was asked for; REST begins a moment after gRPC."""
+        """Refuse a server that serves only gRPC although REST is configured; REST begins a moment after gRPC."""
         end = time.monotonic() + _REST_S
         while verification.lacks_rest(place):
             inspected, why = (
@@ -188,9 +188,9 @@ class Deployment:
             if why or time.monotonic() > end:
                 raise checks.closed(
                     checks.RUNNING,
-                    f"it serves no REST: {why or f'nothing answers at its REST port after {_REST_S:g} s'}",
+                    f"it does not serve REST: {why or f'no answer on the REST port after {_REST_S:g} s'}",
                     where=self.name,
-                    remedy="Give it a monitoring_config_file that can be read, or none, and a REST port of its own; or leave rest_port out.",
+                    remedy="Use a readable monitoring_config_file or none, and a REST port that nothing else uses; or leave rest_port out.",
                 )
             time.sleep(_POLL_S)
 
@@ -198,7 +198,7 @@ class Deployment:
         """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
         details = nvidia.read(Files(), (), detail=True)[2]
         listed = [process["pid"] for gpu in details for process in gpu["processes"] or ()] if details else None
-        # A container that served before has said then which GPUs it saw.
+        # The earlier log of a restarted container lists the GPUs of that time.
         log = self._engine.last_lines(identifier, since=self._engine.inspect(identifier)["State"]["StartedAt"])
         verdict = gpu_use.judge(log, self._spec.devices, listed, self._engine.process_ids(identifier))
         remedy = verdict["remedy"] or ""
@@ -237,20 +237,20 @@ class Deployment:
         inspected = self._engine.inspect(identifier)
         return self._words(identifier, inspected) if self._has_ended(inspected) else None
 
-    def _settle(self, seen: dict[str, Seen]) -> None:
+    def _finish_or_undo(self, seen: dict[str, Seen]) -> None:
         """Put in place by a run that did not end: keep it if it works, else bring back what it replaced."""
         try:
             if not seen[transaction.SERVING].runs:
                 self._start(transaction.SERVING, self._id(transaction.SERVING))
             self._judge(transaction.Step("verify", transaction.SERVING), self._id(transaction.SERVING))
-            steps = transaction.settle(seen)
+            steps = transaction.finish(seen)
         except FleetError:
             steps = transaction.bring_back(seen)
         for step in steps:
             self._do(step)
 
     def _undone(self, fault: FleetError, made: bool) -> Any:
-        """The fault, after what this run made is gone and what served before serves again. made: whether the run made containers."""
+        """Return the fault, after what this run made is gone and what served before serves again. made: whether the run made containers."""
         self._stopped_at = None
         try:
             seen = self.seen()
@@ -271,9 +271,10 @@ class Deployment:
                     self._id(transaction.SERVING),
                     max(_BACK_TIMEOUT_S, self._options["ready_timeout_s"]),
                 )
-                return extended(fault, "The server before it runs again.", ServesOn)
-            return extended(fault, "The server before it goes on serving.", ServesOn)
+                return extended(fault, "The earlier server was started again.", ServesOn)
+            return extended(fault, "The current server keeps serving.", ServesOn)
         except FleetError as second:
             return extended(
-                fault, f"Whether the server before serves is not known ({second}): the next run begins with that."
+                fault,
+                f"It is not known whether the earlier server is serving ({second}). The next run checks that first.",
             )

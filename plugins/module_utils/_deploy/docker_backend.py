@@ -49,7 +49,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
 _DEADLINE_S = 10.0
-_NOT_AT_BOOT = "Podman starts {name} again when it ends and not after a reboot: have a unit of systemd run podman start {name} (docs/deploy.md)"
+_NOT_AT_BOOT = "Podman restarts {name} when it exits, but not after a reboot: run podman start {name} from a systemd unit (docs/deploy.md)"
 
 
 class Backend:
@@ -67,16 +67,16 @@ class Backend:
         self._also: list[str] = []
         self.is_unsure = False
 
-    def started(self, prove_only: bool = False) -> dict[str, Any]:
-        """Make it so that the server runs; prove_only: prove its successor beside it and leave that running."""
+    def started(self, candidate_only: bool = False) -> dict[str, Any]:
+        """Start or update the server; candidate_only: check a candidate alongside it and leave the candidate running."""
         options = self._options
         files = container_files.contents(options, requested.models(options, None), self._check_mode)
-        asked = container.check(self._requested(files)).normalized()
-        mending, seen = self._mended(asked, asked.models)
+        desired = container.check(self._requested(files)).normalized()
+        recovery, seen = self._recovered(desired, desired.models)
         before = self._described(seen)
-        models = self._with_moved_labels(asked.models, before, seen)
+        models = self._with_moved_labels(desired.models, before, seen)
         files[MODELS_FILE] = model_config.text(models).encode()
-        spec = host_resources.choose_ports(asked, before)
+        spec = host_resources.choose_ports(desired, before)
         image, moved = self._image()
         wanted = transaction.Wanted(
             derived_flags.digest(spec),
@@ -84,24 +84,27 @@ class Backend:
             (options["deployment"] or {}).get("id"),
         )
         steps = transaction.to_started(
-            seen, wanted, self._side_by_side(spec, models, prove_only or transaction.SERVING in seen), prove_only
+            seen,
+            wanted,
+            self._side_by_side(spec, models, candidate_only or transaction.SERVING in seen),
+            candidate_only,
         )
-        is_proving = not steps and [step.role for step in mending] == [transaction.CANDIDATE]
-        if is_proving and not self.holds_lock and self._folder.is_locked():
-            mending = []  # The candidate is that of the run that holds the lock, whose end decides what serves.
-        pending = prove_only and bool(transaction.to_started(seen, wanted, True))
+        is_checking = not steps and [step.role for step in recovery] == [transaction.CANDIDATE]
+        if is_checking and not self.holds_lock and self._folder.is_locked():
+            recovery = []  # The candidate is that of the run that holds the lock, whose end decides what serves.
+        pending = candidate_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
-        wished = {model.name: expected_answers.versions(model) for model in models} if steps else {}
+        wanted_versions = {model.name: expected_answers.versions(model) for model in models} if steps else {}
         if makes:
-            self._refuse_what_cannot_work(spec, models, wished, image, seen)
+            self._refuse_what_cannot_work(spec, models, wanted_versions, image, seen)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
-        decision = self._decision(mending, steps, before if runs else None, spec, image if not moved else None)
+        decision = self._decision(recovery, steps, before if runs else None, spec, image if not moved else None)
         work = deployment.Deployment(
             self._engine,
             spec,
             options,
             lambda role: self._make(spec, files, role, models),
-            self._questions(models, wished, before),
+            self._questions(models, wanted_versions, before),
         )
         if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
             work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
@@ -117,45 +120,45 @@ class Backend:
         return dict(self._result(decision, spec, work), pending=pending)
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
+        """Return the result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
         self._work.wait_until_ready()
         return dict(result, warnings=[*result["warnings"], *self._work.warnings])
 
     def previous(self) -> dict[str, Any]:
-        """Put the server before in the place of the one that serves."""
+        """Replace the current server with the earlier one."""
         name, undone = self._options["name"], (self._options["deployment"] or {}).get("id")
-        mending, seen = self._mended(ServingConfiguration(name), ())
+        recovery, seen = self._recovered(ServingConfiguration(name), ())
         if not transaction.is_of(seen, undone):
-            return self._left(mending, seen)
+            return self._left(recovery, seen)
         if not transaction.can_go_back(seen, undone):
             raise replicas.none_before(name, undone)
         then = server_containers.described(self._engine.inspect(seen[transaction.PREVIOUS].id))
         if then is None:
             raise FleetError(
-                "the labels of the server before it cannot be read",
+                "cannot read the labels of the earlier server",
                 where=name,
-                remedy="Deploy what shall serve instead.",
+                remedy="Deploy the server that you want instead.",
             )
         before = seen[transaction.PREVIOUS]
-        wished = {model.name: expected_answers.versions(model) for model in then.models}
+        wanted_versions = {model.name: expected_answers.versions(model) for model in then.models}
         steps = transaction.to_previous(
             seen,
             f"{then.image}{f', deployment {before.deployment} {before.deployed_at}' if before.deployment else ''}",
         )
         work = deployment.Deployment(
-            self._engine, then, self._options, None, self._questions(then.models, wished, None)
+            self._engine, then, self._options, None, self._questions(then.models, wanted_versions, None)
         )
         if not self._check_mode:
             work.carry_out(steps, seen)
         return self._result(
-            self._decision(mending, steps, self._described(seen), then, True),
+            self._decision(recovery, steps, self._described(seen), then, True),
             then,
             work,
             seen[transaction.PREVIOUS].digest,
         )
 
-    def _left(self, mending: Sequence[Step], seen: Roles) -> dict[str, Any]:
-        """The result for a server that is not of the deployment to undo."""
+    def _left(self, recovery: Sequence[Step], seen: Roles) -> dict[str, Any]:
+        """Return the result for a server that is not of the deployment to undo."""
         now = self._described(seen)
         work = deployment.Deployment(
             self._engine,
@@ -165,13 +168,13 @@ class Backend:
             self._questions((), {}, None),
         )
         return self._result(
-            self._decision(mending, (), now, now, True), now, work, seen[transaction.SERVING].digest if now else None
+            self._decision(recovery, (), now, now, True), now, work, seen[transaction.SERVING].digest if now else None
         )
 
     def resumed(self) -> dict[str, Any]:
         """Start again the server that was stopped and kept."""
         name = self._options["name"]
-        mending, seen = self._mended(ServingConfiguration(name), ())
+        recovery, seen = self._recovered(ServingConfiguration(name), ())
         then = self._described(seen)
         steps = (
             transaction.to_started(seen, transaction.Wanted(seen[transaction.SERVING].digest, None), False)
@@ -188,14 +191,14 @@ class Backend:
         if not self._check_mode and then:
             work.carry_out(steps, seen)
         return self._result(
-            self._decision(mending, steps, None, then, True),
+            self._decision(recovery, steps, None, then, True),
             then,
             work,
             seen[transaction.SERVING].digest if then else None,
         )
 
     def surplus(self) -> dict[str, Any]:
-        """Stop a server that is not wanted any more and keep it, but nothing that served before it: going back starts it again."""
+        """Stop a server that is no longer wanted and keep it, but nothing that served before it: going back starts it again."""
         return self._stopped(
             lambda seen: [
                 *transaction.to_stopped(seen),
@@ -209,7 +212,7 @@ class Backend:
 
     def _stopped(self, steps_of: Callable[[Roles], list[Step]], absent: bool = False) -> dict[str, Any]:
         spec = ServingConfiguration(self._options["name"])
-        mending, seen = ((), self._engine.seen(spec.name)) if absent else self._mended(spec, ())
+        recovery, seen = ((), self._engine.seen(spec.name)) if absent else self._recovered(spec, ())
         steps = steps_of(seen)
         before = self._described(seen)
         work = deployment.Deployment(self._engine, spec, self._options, None, self._questions((), {}, None))
@@ -217,22 +220,26 @@ class Backend:
             work.carry_out(steps, seen)
             if absent:
                 self._folder.remove()
-        return self._result(self._decision(mending, steps, before, None, True, stops=not absent), None, work)
+        return self._result(self._decision(recovery, steps, before, None, True, stops=not absent), None, work)
 
-    def _mended(
+    def _recovered(
         self, spec: ServingConfiguration, models: Sequence[ModelConfiguration]
     ) -> tuple[Sequence[Step], dict[str, Seen]]:
-        """(steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
+        """Return (steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
         seen = self._engine.seen(spec.name)
-        mending = transaction.mend(seen)
-        if not mending or self._check_mode:
-            return mending, transaction.expected(seen, mending)
-        wished = {}
+        recovery = transaction.recover(seen)
+        if not recovery or self._check_mode:
+            return recovery, transaction.expected(seen, recovery)
+        wanted_versions = {}
         with contextlib.suppress(FleetError):
-            wished = {model.name: expected_answers.versions(model) for model in models}
-        return mending, deployment.Deployment(
-            self._engine, spec, self._options, None, self._questions(models if wished else (), wished, None)
-        ).mend(seen)
+            wanted_versions = {model.name: expected_answers.versions(model) for model in models}
+        return recovery, deployment.Deployment(
+            self._engine,
+            spec,
+            self._options,
+            None,
+            self._questions(models if wanted_versions else (), wanted_versions, None),
+        ).recover(seen)
 
     def _requested(self, files: Mapping[str, bytes | None]) -> ServingConfiguration:
         options = self._options
@@ -263,7 +270,7 @@ class Backend:
         )
 
     def _described(self, seen: Roles) -> ServingConfiguration | None:
-        """The ServingConfiguration that serves; None where none does, or where it cannot be read."""
+        """Return the ServingConfiguration that serves; None where none does, or where it cannot be read."""
         if transaction.SERVING not in seen:
             return None
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
@@ -275,9 +282,9 @@ class Backend:
         image = self._engine.image(name)
         if pull == "never" and image is None:
             raise FleetError(
-                f"{name} is not on the host, and is not pulled",
+                f"the image {name!r} is not on the host, and pull is never",
                 where="pull",
-                remedy="Bring it there before, or set pull: missing (tfs_server_pull of the role).",
+                remedy="Copy the image to the host, or set pull: missing (tfs_server_pull of the role).",
             )
         if pull != "always" or image is None or "@" in name:
             return image, None
@@ -285,14 +292,14 @@ class Backend:
             now = self._pull()
             self._also += [f"pull the image {name}, whose tag has moved"] if now["id"] != image["id"] else []
             return now, None
-        fault = "it is not in its registry"
+        fault = "the image is not in its registry"
         try:
             there = self._engine.in_registry(name, self._options["registry_login"])
         except FleetError as unknown:
             there, fault = None, str(unknown)
         if there is None:
             self.is_unsure = True
-            self._warnings.append(f"whether the tag of {name} has moved is not known in check mode: {fault}")
+            self._warnings.append(f"check mode cannot determine whether the tag of {name} has moved: {fault}")
             return image, None
         digest = there.rpartition("@")[2]
         return image, digest if digest not in {known.rpartition("@")[2] for known in image["digests"]} else None
@@ -306,7 +313,7 @@ class Backend:
     def _with_moved_labels(
         self, desired: Sequence[ModelConfiguration], before: ServingConfiguration | None, seen: Roles
     ) -> tuple[ModelConfiguration, ...]:
-        """The models with the labels and versions that were moved since the server was made. before: the configuration that serves, or None."""
+        """Return the models with the labels and versions that were moved since the server was made. before: the configuration that serves, or None."""
         if before is None:
             return model_config.with_moved_labels(desired, (), ())
         found = server_containers.described(self._engine.inspect(seen[transaction.SERVING].id))
@@ -316,7 +323,7 @@ class Backend:
         return models
 
     def _side_by_side(self, spec: ServingConfiguration, models: Sequence[ModelConfiguration], needed: bool) -> bool:
-        """Whether a candidate runs beside what serves: not with GPUs, which a server takes whole, nor where memory is short or nobody needs it."""
+        """Return whether a candidate runs alongside the current server: not with GPUs, which a server uses alone, where memory is short, or without need."""
         if self._options["side_by_side"] is not None:
             return bool(self._options["side_by_side"])
         if spec.devices or not needed:
@@ -327,21 +334,21 @@ class Backend:
         self,
         spec: ServingConfiguration,
         models: Sequence[ModelConfiguration],
-        wished: Mapping[str, Sequence[int]],
+        wanted_versions: Mapping[str, Sequence[int]],
         image: Image | None,
         seen: Roles,
     ) -> None:
         rootless = self._engine.is_rootless()
         reader = container_files.reader(spec, rootless, self._engine.id_offset())
         for model in models:
-            container_files.refuse_unreadable(model, wished[model.name], container.user_id(spec), reader)
+            container_files.refuse_unreadable(model, wanted_versions[model.name], container.user_id(spec), reader)
         container_files.refuse_what_cannot_be_given(spec, rootless)
         if spec.cpu_set:
             host_resources.refuse_foreign_cpus(spec)
         serving = seen.get(transaction.SERVING)
-        held = self._described(seen) if serving and serving.runs else None
+        current = self._described(seen) if serving and serving.runs else None
         host_resources.refuse_used_ports(
-            spec, own=(held.grpc_port, held.rest_port) if held else (), container_on=self._engine.container_on
+            spec, own=(current.grpc_port, current.rest_port) if current else (), container_on=self._engine.container_on
         )
         if image:
             self._refuse_incompatible(spec, image)
@@ -367,19 +374,19 @@ class Backend:
         files, binfmt = Files(), "proc/sys/fs/binfmt_misc"
         if image_labels.is_emulated(architecture, (files.text(f"{binfmt}/{name}") for name in files.names(binfmt))):
             self._warnings.append(
-                f"{spec.image} is of {architecture}, this host of {own}: it is emulated, and many times slower than an image of this host's"
+                f"{spec.image} is built for {architecture}, and this host is {own}: it runs in an emulator, many times slower than an image for this host"
             )
             return
         raise checks.closed(
             checks.COMPATIBLE,
-            f"the image is of {architecture}, this host of {own} ({machine}): it would end with 'Exec format error'",
+            f"the image is built for {architecture}, and this host is {own} ({machine}): it would fail with 'Exec format error'",
             where=spec.image,
-            remedy=f"Use an image of linux/{own}; pull by a name that has it, or with --platform linux/{own}.",
+            remedy=f"Use an image for linux/{own}: pull a name that has one, or pull with --platform linux/{own}.",
         )
 
     def _decision(
         self,
-        mending: Sequence[Step],
+        recovery: Sequence[Step],
         steps: Sequence[Step],
         before: ServingConfiguration | None,
         after: ServingConfiguration | None,
@@ -389,12 +396,12 @@ class Backend:
         was, will = (one.to_dict() if one else {} for one in (before, after))
         if stops:
             will = dict(was, state="stopped")
-        actions = list(transaction.sentences([*mending, *steps]))
+        actions = list(transaction.sentences([*recovery, *steps]))
         if any(step.verb == "create" for step in steps):
             actions += self._also
         if any(step.verb == "create" for step in steps) and image is None:
-            actions.insert(len(transaction.sentences(mending)), f"pull the image {self._options['image']}")
-        return Decision(bool(mending or steps), was, will, tuple(actions), header=f"server {self._options['name']}")
+            actions.insert(len(transaction.sentences(recovery)), f"pull the image {self._options['image']}")
+        return Decision(bool(recovery or steps), was, will, tuple(actions), header=f"server {self._options['name']}")
 
     def _make(
         self,
@@ -433,7 +440,7 @@ class Backend:
         self._engine.make(transaction.container_name(spec.name, role), body)
 
     def _cuda_cache(self) -> str:
-        """Where CUDA keeps what it compiled: copies share it, so that it is compiled once."""
+        """Return where CUDA keeps what it compiled: replicas share it, so that it is compiled once."""
         return os.path.join(
             ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory,
             "cuda",
@@ -442,10 +449,10 @@ class Backend:
     def _questions(
         self,
         models: Sequence[ModelConfiguration],
-        wished: Mapping[str, Sequence[int]],
+        wanted_versions: Mapping[str, Sequence[int]],
         before: ServingConfiguration | None,
     ) -> verification.Questions:
-        """What the gates ask. before: the ServingConfiguration that serves now, or None."""
+        """Return the requests of the checks. before: the ServingConfiguration that serves now, or None."""
         serving = (
             stdlib_client.Server(
                 "127.0.0.1" if before.address == "0.0.0.0" else before.address,
@@ -456,7 +463,7 @@ class Backend:
             if before
             else None
         )
-        return expected_answers.questions(self._options, models, wished, serving)
+        return expected_answers.questions(self._options, models, wanted_versions, serving)
 
     def _result(
         self,
@@ -489,7 +496,7 @@ class Backend:
 
 
 def _uuid(pci_bus_id: str) -> str:
-    """The name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
+    """Return the name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
     text = Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
     found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
     return found[1] if found else pci_bus_id

@@ -33,26 +33,24 @@ _JUDGE = metric_program.__name__.partition("module_utils.")[2]
 _MODELS = {"saved_model.pb", "saved_model.pbtxt", "model.tflite"}
 _FUNCTION, _FUNCTION_S = "function", 600
 _EXAMPLES = 8
-_TIMES = (
-    2  # What a converted form may be from its source on another CPU, in times of what it was where it was converted.
-)
+_TIMES = 2  # How far a converted variant may be from its source on another CPU, in times of what it was where it was converted.
 
 
 def versions(model: ModelConfiguration) -> tuple[int, ...]:
-    """The versions that the server shall serve of a model, as numbers; () for a model that the server fetches itself. Raises FleetError."""
+    """Return the numbers of the versions of a model to serve; () for a model that the server fetches itself. Raises FleetError."""
     if model_config.is_remote(model.base_path):
         return ()
     try:
         present = published.numbered(model.base_path)
     except OSError as fault:
         raise FleetError(
-            f"cannot be read: {fault.strerror}; the server would wait for ever with closed ports",
+            f"cannot read it: {fault.strerror}; the server would wait forever with closed ports",
             where=model.base_path,
             remedy=meant(model.base_path) or "Publish the model there, or correct the path.",
         ) from fault
     if not present and meant(model.base_path):
         raise FleetError(
-            "it holds no version, a folder named by a number",
+            "it contains no version (a folder with a number as its name)",
             where=model.base_path,
             remedy=meant(model.base_path),
         )
@@ -64,22 +62,22 @@ def meant(base_path: str) -> str | None:
     parent, name = os.path.split(base_path.rstrip("/"))
     above, version = os.path.split(parent)
     if name.isdecimal():
-        return f"Did you mean {parent!r}? This path names one of its versions."
+        return f"Did you mean {parent!r}? This path is one of its versions."
     if version.isdecimal() and _MODELS & {name, *_names(parent)}:
-        return f"Did you mean {above!r}? This path lies in one of its versions."
+        return f"Did you mean {above!r}? This path is inside one of its versions."
     names = sorted(_names(base_path))
     if _MODELS & set(names):
-        return f"Move the model into a folder named by a number, such as {base_path}/1."
+        return f"Move the model into a folder with a number as its name, such as {base_path}/1."
     below = [name for name in names if any(other.isdecimal() for other in _names(os.path.join(base_path, name)))]
     if below:
         return f"Did you mean {os.path.join(base_path, below[0])!r}?" + (
-            f" Others there: {', '.join(below[1:4])}." if below[1:] else ""
+            f" Other models there: {', '.join(below[1:4])}." if below[1:] else ""
         )
     unnumbered = [name for name in names if _MODELS & set(_names(os.path.join(base_path, name)))]
     if unnumbered:
-        return f"Rename {os.path.join(base_path, unnumbered[0])} to a number, such as 1: versions are folders named by numbers."
+        return f"Rename {os.path.join(base_path, unnumbered[0])} to a number, such as 1: each version is a folder with a number as its name."
     near = "" if os.path.exists(base_path) else did_you_mean(name, _names(parent))
-    return f"D{near[3:]} {parent} has that." if near else None
+    return f"D{near[3:]} {parent} contains it." if near else None
 
 
 def _names(directory: str) -> list[str]:
@@ -92,19 +90,20 @@ def _names(directory: str) -> list[str]:
 def questions(
     options: Mapping[str, Any],
     models: Sequence[ModelConfiguration],
-    wished: Mapping[str, Sequence[int]],
+    wanted_versions: Mapping[str, Sequence[int]],
     serving: stdlib_client.Server | None = None,
 ) -> verification.Questions:
-    """The verification.Questions about models, as model_config has them. options: the module's. wished: {model: its versions}; empty where nobody asks for
-    answers. serving: the stdlib_client.Server that serves now, or None; it is asked here, as it may be stopped before its successor starts."""
+    """Return the verification.Questions about models, as model_config has them. options: the module's. wanted_versions: {model: its versions}; empty
+    where no answers are compared. serving: the stdlib_client.Server that serves now, or None; its signatures are read here, since it may be
+    stopped before its successor starts."""
     known = {one["name"]: one for one in options["models"] or ()}
-    asked = []
+    described = []
     for model in models:
         one = known.get(model.name) or {}
-        numbers = wished.get(model.name, ())
+        numbers = wanted_versions.get(model.name, ())
         files = [f"{model.base_path}/{version}/{manifest.BATCHING}" for version in numbers]
         most = min(_largest_batch(path) for path in [options["batching_parameters_file"], *files])
-        asked.append(
+        described.append(
             verification.Model(
                 model.name,
                 numbers,
@@ -114,23 +113,23 @@ def questions(
                 *_right_answers(
                     model.base_path, one, numbers, options["tolerance"], options["python"] or sys.executable
                 )
-                if wished
+                if wanted_versions
                 else (None, None, 0.0, None),
             )
         )
     return verification.Questions(
-        asked,
+        described,
         options["ready_timeout_s"],
         options["accept_fragile"],
         options["accept_signature_change"],
-        before=_signatures(serving, models) if wished else {},
+        before=_signatures(serving, models) if wanted_versions else {},
     )
 
 
 def _right_answers(
     base_path: str, one: Mapping[str, Any], numbers: Sequence[int], tolerance: float, python: str
 ) -> tuple[Any, Any, Any, Any]:
-    """(inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion left beside the newest of its versions."""
+    """Return (inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion stored with the newest of its versions."""
     version = os.path.join(base_path, str(max(numbers, default="")))
     left = os.path.join(version, manifest.ANSWERS)
     judged = _judged(version, left, one, python)
@@ -148,7 +147,7 @@ def _right_answers(
 
 
 def _signatures(serving: stdlib_client.Server | None, models: Sequence[ModelConfiguration]) -> dict[str, Any]:
-    """{model: {signature: ...}} of what serves now, as far as it answers."""
+    """Return {model: {signature: ...}} of what serves now, as far as it answers."""
     found = {}
     for model in models:
         with contextlib.suppress(ServerFault):
@@ -159,11 +158,11 @@ def _signatures(serving: stdlib_client.Server | None, models: Sequence[ModelConf
 def _judged(version: str, left: str, one: Mapping[str, Any], python: str) -> verification.Judged | None:
     """The verification.Judged of a version, or None where no metric decided about it, or one that this host cannot measure. one: of the models in the options.
     python: an interpreter for the user's own function."""
-    held = published.manifest_of(version)
-    judged = manifest.judged(held)
+    found = published.manifest_of(version)
+    judged = manifest.judged(found)
     metric = judged["metric"] if judged else None
     if (
-        not held
+        not found
         or not metric
         or not os.path.isfile(left)
         or metric["name"] == _FUNCTION
@@ -176,10 +175,10 @@ def _judged(version: str, left: str, one: Mapping[str, Any], python: str) -> ver
     before, after = (figures[name].values()[0] for name in ("before", "after"))
     if metric["name"] == _FUNCTION:
         measure = functools.partial(
-            _measure_by_function, _same_function(one["metric_function"], held["options"]["metric_function"]), python
+            _measure_by_function, _same_function(one["metric_function"], found["options"]["metric_function"]), python
         )
     else:
-        measure = functools.partial(_measure, metric["name"], held["options"]["metric_output"])
+        measure = functools.partial(_measure, metric["name"], found["options"]["metric_output"])
     return verification.Judged(
         metric,
         stdlib_client.arrays(left, "inputs."),
@@ -191,20 +190,20 @@ def _judged(version: str, left: str, one: Mapping[str, Any], python: str) -> ver
 
 
 def _same_function(path: str, digest: str) -> str:
-    """The path of the function that judged a version where it was converted. Raises FleetError for another."""
+    """Return the path of the function that judged a version where it was converted. Raises FleetError for another."""
     try:
         found = model_files.file_digest(path)
     except OSError as fault:
         raise FleetError(
-            f"cannot be read: {fault.strerror}",
+            f"cannot read the metric function: {fault.strerror}",
             where=path,
-            remedy="Bring the metric function to this host, or leave metric_function out.",
+            remedy="Copy the metric function to this host, or leave metric_function out.",
         ) from fault
     if found != digest:
         raise FleetError(
-            "it is not the function that judged the version where it was converted",
+            "it is not the metric function that this version was converted with",
             where=path,
-            remedy="Convert the model anew with this one, or bring the other.",
+            remedy="Convert the model again with this function, or copy the other one to this host.",
         )
     return path
 
@@ -227,7 +226,7 @@ def _measure_by_function(path: str, python: str, answers: Any, labels: Any) -> A
 
 
 def _largest_batch(path: str) -> int:
-    """How many rows a request of the gates may have under a file of batching parameters."""
+    """Return how many rows a request of the checks may have under a file of batching parameters."""
     with contextlib.suppress(OSError, TypeError):
         with open(path, encoding="utf-8") as stream:
             return min(_EXAMPLES, (parameters.read(stream.read()) or {}).get("max_batch_size") or _EXAMPLES)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a server ended, or never became ready: from how its container ended and what it said last, to a cause and what to do about it."""
+"""Why a server ended or never became ready: a cause and a remedy from how its container ended and from its last output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TELLING = re.compile(
     r"|^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called|^\s*what\(\):|Illegal instruction|aren't available on your machine"
     r"|error while loading shared libraries|' not found \(required by|[Ee]xec format error|[Oo]ut of memory|oom-kill|No space left"
 )
-# What says nothing although it looks as if it did: retries that are off say that they are exhausted after a success too.
+# Lines without meaning: retries that are off are reported as exhausted also after a success.
 _HARMLESS = re.compile(
     r"exhausted max_num_retries: 0$|Overriding num_tflite|Could not find cuda|computation_placer|cuda_\w+\.cc|Unable to register cu"
     r"|^@ +0x|^\*\*\* Check failure stack trace"
@@ -28,7 +28,7 @@ _ERROR = re.compile(r": [EF] \S+\] |^[EF]\d{4} \S+ +\d+ \S+\] ")
 
 @dataclass(frozen=True)
 class Words:
-    """cause: a clause. lines: what the server said of it, joined. remedy: an imperative sentence or None."""
+    """cause: a clause. lines: the relevant lines of its output, joined. remedy: an imperative sentence or None."""
 
     cause: str
     lines: str
@@ -42,15 +42,15 @@ def explain(
     text = "\n".join(part for part in (log, engine_error) if part)
     lines = _lines(text)
     if killed_for_memory:
-        limit = f", its limit is {memory_mib} MiB" if memory_mib else ""
+        limit = f"limit {memory_mib} MiB" if memory_mib else "OOM"
         return Words(
-            f"it was killed for want of memory{limit} (OOM)", lines, "Give it more memory, or serve less on this host."
+            f"it was killed: out of memory ({limit})", lines, "Give it more memory, or serve less on this host."
         )
     if endings.signal_of(exit_code) == 9 and memory_mib:
         return Words(
-            f"SIGKILL: killed for want of memory (its limit is {memory_mib} MiB) or from outside, the engine does not tell",
+            f"SIGKILL: out of memory (limit {memory_mib} MiB), or killed by another process; the engine does not report which",
             lines,
-            "Give it more memory; the kernel's log (dmesg) says which it was.",
+            "Give it more memory. The kernel's log (dmesg) shows which it was.",
         )
     ending = endings.find(text, exit_code)
     if ending:
@@ -60,7 +60,7 @@ def explain(
         return Words(
             "it is still not ready, and its log has an error",
             lines,
-            "Remove the cause that the log names; more time alone does not help.",
+            "Fix the cause that the log shows; more time alone does not help.",
         )
     if exit_code is None:
         return Words("it is still not ready", lines, "Allow more time (ready_timeout_s).")
@@ -68,13 +68,13 @@ def explain(
 
 
 def unknown_argument(log: str) -> str | None:
-    """The flag that the server did not understand and ignored, or None."""
+    """Return the flag that the server did not understand and ignored, or None."""
     found = re.search(r"^unknown argument: (.*)$", log, re.MULTILINE)
     return found[1].strip() if found else None
 
 
 def rest_missing(log: str) -> str | None:
-    """Why the server serves no REST although it was asked to, or None."""
+    """Return why the server does not serve REST although it is configured, or None."""
     found = re.search(
         r"^.*(Couldn't bind to port|Failed to start HTTP Server|Skipped exporting HTTP/REST API).*$", log, re.MULTILINE
     )

@@ -29,7 +29,7 @@ def process_on(port: int) -> str | None:
             if any(os.readlink(f"/proc/{pid}/fd/{number}") in wanted for number in os.listdir(f"/proc/{pid}/fd")):
                 with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
                     return f"process {pid} ({stream.read().strip()})"
-        except OSError:  # it ended, or belongs to somebody else
+        except OSError:  # it ended, or belongs to another user
             continue
     return None
 
@@ -46,7 +46,7 @@ def _listening(port: int) -> Iterator[str]:
 
 
 def listens(address: str, port: int) -> bool:
-    """Whether somebody takes connections there."""
+    """Return whether a program accepts connections there."""
     with contextlib.suppress(OSError):
         with socket.create_connection((address, port), timeout=1.0):
             return True
@@ -54,7 +54,7 @@ def listens(address: str, port: int) -> bool:
 
 
 def choose_ports(wanted: ServingConfiguration, before: ServingConfiguration | None) -> ServingConfiguration:
-    """The specification with its ports chosen: those of before where there are any, else free ones. Raises FleetError for one that is in use."""
+    """Return the specification with its ports chosen: those of before where there are any, else free ones. Raises FleetError for one that is in use."""
     kept = (before.grpc_port, before.rest_port) if before else (None, None)
     grpc_port = wanted.grpc_port or kept[0] or free_port(wanted.address)
     rest_port = wanted.rest_port
@@ -79,12 +79,12 @@ def refuse_used_ports(
                     f"port {port} of {wanted.address} cannot be used: {fault.strerror}"
                     + (f" by {holder}" if holder else ""),
                     where=option,
-                    remedy="Choose another, or 0 for a free one.",
+                    remedy="Choose another port, or 0 for a free one.",
                 ) from fault
 
 
 def _bind_fault(address: str, port: int) -> OSError | None:
-    """Why nobody can listen on the port, or None. The threads of a server that was just killed may hold its port a moment longer than it is listed."""
+    """Return why no program can listen on the port, or None. The threads of a killed server may hold its port a moment longer than it is listed."""
     end = time.monotonic() + _PORT_GRACE_S
     while True:
         with socket.socket() as probe:
@@ -110,15 +110,15 @@ def refuse_foreign_cpus(wanted: ServingConfiguration) -> None:
 
 
 def free_port(address: str, other: int | None = None) -> int:
-    """A port of the address on which nobody listens; not other. Raises FleetError for an address that is not of this host."""
+    """Return a free port of the address; not other. Raises FleetError for an address that is not of this host."""
     with socket.socket() as probe:
         try:
             probe.bind((address, 0))
         except OSError as fault:
             raise FleetError(
-                f"no server can listen on {address!r}: {fault.strerror}",
+                f"a server cannot listen on {address!r}: {fault.strerror}",
                 where="address",
-                remedy="Give an address of this host.",
+                remedy="Set an address of this host.",
             ) from fault
         port = probe.getsockname()[1]
     return port if port != other else free_port(address, other)

@@ -59,7 +59,7 @@ class Folder:
             yield
 
     def _lock(self, create: bool) -> IO[bytes] | None:
-        """The open file of the lock, which programs that are started here hold too; None without a folder."""
+        """Return the open file of the lock, which programs that are started here also hold; None without a folder."""
         shared_folders.refuse_foreign(self.path)
         try:
             if create:
@@ -68,38 +68,38 @@ class Folder:
                 return None
             stream = shared_folders.lock_file(os.path.join(self.path, ".tfserving-lock"))
         except OSError as fault:
-            remedy = "Run as the user whose folder it is." if isinstance(fault, PermissionError) else None
+            remedy = "Run as the user that owns the folder." if isinstance(fault, PermissionError) else None
             raise FleetError(
-                f"cannot be written: {fault.strerror}", where=fault.filename or self.path, remedy=remedy
+                f"cannot write it: {fault.strerror}", where=fault.filename or self.path, remedy=remedy
             ) from fault
         os.set_inheritable(stream.fileno(), True)
         return stream
 
     def numbers(self) -> list[int]:
-        """The versions, ascending; a number that begins with zeros counts as the server counts it."""
+        """Return the versions, ascending; a number that begins with zeros counts as the server counts it."""
         return sorted(self._names())
 
     def of(self, number: int) -> str:
-        """The path of a version."""
+        """Return the path of a version."""
         return os.path.join(self.path, self._names().get(number, str(number)))
 
     def _names(self) -> dict[int, str]:
         return published.numbered(self.path) if os.path.isdir(self.path) else {}
 
     def manifest(self, number: int) -> Any:
-        """A version's manifest, or None."""
+        """Return a version's manifest, or None."""
         return published.manifest_of(self.of(number))
 
     def holding(self, content: Content | None = None, fingerprint: str | None = None) -> set[int]:
-        """The versions that hold a content, or came from a source with this fingerprint and are what they were."""
+        """Return the versions that hold a content, or came from a source with this fingerprint and are what they were."""
         found = set()
         for number in self.numbers():
-            path, told = self.of(number), self.manifest(number) or {}
-            files: Any = told.get("files", content)
+            path, record = self.of(number), self.manifest(number) or {}
+            files: Any = record.get("files", content)
             same = (
                 manifest.content_of(files) == manifest.content_of(content)
                 if content is not None
-                else told.get("fingerprint") == fingerprint
+                else record.get("fingerprint") == fingerprint
             )
             if same and published.is_sound(path, files, self.digests):
                 found.add(number)
@@ -113,45 +113,45 @@ class Folder:
         fetched: Mapping[str, Any],
         brought: Mapping[str, Any] | None,
     ) -> None:
-        """Give what came its number, whole, with a manifest that says that it is not proven yet. fetched: {fetched_from,
+        """Give what came its number, completely, with a manifest that says that it is not verified yet. fetched: {fetched_from,
         fingerprint} of its source. brought: the source's own, or None."""
-        told: dict[str, Any] = dict(
+        record: dict[str, Any] = dict(
             brought or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)}
         )
-        told.update(files=content, proven=False, **fetched)
+        record.update(files=content, proven=False, **fetched)
         published.carry_batching(partial.path, self.path)
-        atomic_files.write_file(os.path.join(partial.path, model_files.MANIFEST), manifest.text(told).encode())
+        atomic_files.write_file(os.path.join(partial.path, model_files.MANIFEST), manifest.text(record).encode())
         try:
             atomic_files.publish_directory(partial.path, self.of(number))
         except (FileExistsError, NotADirectoryError) as fault:
             raise FleetError(
-                "there is something of this name already that is no version", where=self.of(number), remedy="Remove it."
+                "a file of this name exists, and it is not a version", where=self.of(number), remedy="Remove it."
             ) from fault
 
     def renewed(self, number: int, content: Content, brought: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """A version's manifest once it has the warm-up requests, answers and judgement that come with the same model; None where it has them.
+        """Return a version's manifest once it has the warm-up requests, answers and judgement that come with the same model; None where it has them.
 
         Without a manifest that came along (brought), only a version that publish() made follows its source.
         """
-        held = self.manifest(number)
-        if held is None or brought is None and "fetched_from" not in held:
+        current = self.manifest(number)
+        if current is None or brought is None and "fetched_from" not in current:
             return None
-        files = {name: one for name, one in held["files"].items() if name not in manifest.RENEWED}
+        files = {name: one for name, one in current["files"].items() if name not in manifest.RENEWED}
         files.update({name: content[name] for name in manifest.RENEWED if name in content})
         news = {name: one for name, one in (brought or {}).items() if name not in _OF_THIS_HOST}
-        told = {**held, **news, "files": files}
-        return None if told == held else told
+        record = {**current, **news, "files": files}
+        return None if record == current else record
 
-    def prove(self, number: int) -> None:
+    def mark_verified(self, number: int) -> None:
         """Note that a version was seen to serve well."""
-        told = self.manifest(number)
-        if told is not None and told.get("proven") is False:
+        record = self.manifest(number)
+        if record is not None and record.get("proven") is False:
             atomic_files.write_file(
-                os.path.join(self.of(number), model_files.MANIFEST), manifest.text(dict(told, proven=True)).encode()
+                os.path.join(self.of(number), model_files.MANIFEST), manifest.text(dict(record, proven=True)).encode()
             )
 
-    def unproven(self, number: int) -> bool:
-        """Whether a version was published by a run that did not see it serve."""
+    def is_unverified(self, number: int) -> bool:
+        """Return whether a version was published by a run that did not see it serve."""
         return (self.manifest(number) or {}).get("proven") is False
 
     def remove(self, number: int) -> None:
@@ -176,24 +176,24 @@ class Update:
         self._faults: tuple[str, ...] = ()
 
     def run(self, check_mode: bool) -> dict[str, Any]:
-        """The module's result."""
+        """Return the module's result."""
         if self._options["samples"]:
             stdlib_client.arrays(self._options["samples"], "inputs.", 1)
         with self._folder.locked(
             create=not check_mode and self._options["state"] == "present" and self._options["source"] is not None
         ):
-            self._before = self._asked(self._server) if self._server else []
+            self._before = self._statuses_before(self._server) if self._server else []
             return self._remove(check_mode) if self._options["state"] == "absent" else self._present(check_mode)
 
-    def _asked(self, server: Served) -> list[VersionStatus]:
-        """What the server says before anything is changed. Raises FleetError."""
+    def _statuses_before(self, server: Served) -> list[VersionStatus]:
+        """Return what the server says before anything is changed. Raises FleetError."""
         try:
             return server.statuses()
         except ServerFault as fault:
             raise FleetError(
                 fault.what,
                 where=fault.where,
-                remedy="Nothing was changed. Look whether this is the gRPC port of a server that runs.",
+                remedy="Nothing was changed. Check that this is the gRPC port of a running server.",
             ) from fault
 
     def _remove(self, check_mode: bool) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class Update:
             raise FleetError(
                 f"version {number} is served",
                 where=self._folder.path,
-                remedy="Publish another one first, or take it off the server's list.",
+                remedy="Publish another version first, or remove this one from the server's list.",
             )
         decision = Decision(
             number in numbers,
@@ -233,9 +233,9 @@ class Update:
         )
         if options["source"] is None and not there:
             raise FleetError(
-                f"version {number} is not there; there: {', '.join(map(str, numbers)) or 'none'}",
+                f"version {number} is missing; present: {', '.join(map(str, numbers)) or 'none'}",
                 where="version",
-                remedy="Name its source.",
+                remedy="Set source.",
             )
         config = (
             Configuration(options["config_file"], self._server.model)
@@ -253,7 +253,7 @@ class Update:
             if there and self._content is not None
             else None
         )
-        actions += [f"renew the warm-up requests and the judgement of version {number}"] if renewed else []
+        actions += [f"replace the warm-up requests and accuracy figures of version {number}"] if renewed else []
         actions += [f"list version {number}"] if listed else []
         actions += (
             [f"give the label {options['label']} to version {number}"]
@@ -263,10 +263,10 @@ class Update:
         actions += [f"remove version {one}" for one in old]
         after = sorted({*numbers, number} - set(old))
         warnings = config.warnings if config and (listed or options["label"] and labelled != number) else ()
-        held = self._folder.manifest(number) if renewed else None
+        current = self._folder.manifest(number) if renewed else None
         decision = Decision(
             bool(actions),
-            before=_listed(numbers, options["label"], labelled, config.specific if config else None, held),
+            before=_listed(numbers, options["label"], labelled, config.specific if config else None, current),
             after=_listed(
                 after, options["label"], number, config.listing(options["label"], number) if config else None, renewed
             ),
@@ -303,7 +303,7 @@ class Update:
         )
 
     def _same(self) -> set[int]:
-        """The versions that hold what the source holds already; all of them where no source is named."""
+        """Return the versions that hold what the source holds already; all of them where no source is named."""
         options = self._options
         if options["source"] is None:
             return set(self._folder.numbers())
@@ -320,7 +320,7 @@ class Update:
             elif os.path.isfile(source):
                 self._fingerprint = transfer.check_digest(source, options["checksum"])
             else:
-                raise FleetError("there is neither a folder nor an archive", where=source)
+                raise FleetError("there is no folder or archive at this path", where=source)
         elif kind == "http":
             self._fingerprint = transfer.fingerprint_of_url(options["source"], options["checksum"])
         else:
@@ -328,7 +328,7 @@ class Update:
         return self._folder.holding(self._content, self._fingerprint)
 
     def _both(self, number: int) -> str:
-        """What a version and the source hold, for people."""
+        """Return what a version and the source hold, for people."""
         source = urls.public(self._options["source"])
         now = source if self._content is None else manifest.shown(source, self._content)
         return f"{manifest.origin(self._folder.manifest(number))} there, {now} now"
@@ -365,16 +365,16 @@ class Update:
             self._folder.publish(partial, number, content, fetched, self._brought(partial.path))
         return []
 
-    def _renew(self, number: int, told: Mapping[str, Any]) -> Lacking:
+    def _renew(self, number: int, record: Mapping[str, Any]) -> Lacking:
         """Give a version that is there what its new manifest names; what the controller has to send still, where it comes from there."""
-        content = {name: told["files"][name] for name in manifest.RENEWED if name in told["files"]}
+        content = {name: record["files"][name] for name in manifest.RENEWED if name in record["files"]}
         partial = transfer.Partial(self._folder.path, versions.digest(content))
         with transfer.disk_faults(partial):
             lacking = self._receive(partial, content)
             if not lacking:
                 partial.verify(content, urls.public(self._options["source"]))
                 self._faults = self._look(partial, self._folder.of(number))
-                published.renew(partial.path, self._folder.of(number), told)
+                published.renew(partial.path, self._folder.of(number), record)
                 partial.drop()
         return lacking
 
@@ -389,7 +389,7 @@ class Update:
         return [list(one) for one in versions.missing(content, partial.sizes(content))]
 
     def _look(self, partial: transfer.Partial, model: str) -> tuple[str, ...]:
-        """Sentences about what requests to the version will fail of. model: where its graph lies, which for other warm-up requests of a version is the
+        """Return sentences about what requests to the version will fail of. model: where its graph lies, which for other warm-up requests of a version is the
         version. Raises FleetError for what no server can load or answer from."""
         if not os.path.isfile(os.path.join(model, "saved_model.pb")):
             return ()
@@ -409,7 +409,7 @@ class Update:
         return tuple(signature.faults(signatures))
 
     def _brought(self, path: str | None = None) -> Mapping[str, Any] | None:
-        """The manifest that the source has, or None: how a conversion was made and judged travels with it."""
+        """Return the manifest that the source has, or None: how a conversion was made and judged travels with it."""
         if self._options["inventory"] is not None:
             sent: Mapping[str, Any] | None = self._options["manifest"]
             return sent
@@ -444,11 +444,11 @@ class Update:
             )
         if fault is not None:
             self._withdraw(server, number, listed, fault)
-        self._folder.prove(number)
+        self._folder.mark_verified(number)
         if config is not None and options["label"] and config.labels.get(options["label"]) != number:
             config.apply(config.with_label(options["label"], number), server)
         old = (
-            self._prunable(self._folder.numbers(), number, versions.used(server.settle()), config)
+            self._prunable(self._folder.numbers(), number, versions.used(server.settled_statuses()), config)
             if options["keep"]
             else []
         )
@@ -476,27 +476,27 @@ class Update:
                     server,
                     is_undone=False,  # A server that died of the version reads the file when it starts.
                 )
-        if self._options["source"] is None or not self._folder.unproven(number):
+        if self._options["source"] is None or not self._folder.is_unverified(number):
             stays = (
-                "It was there already, so it stays"
+                "It was already there, so it stays"
                 if self._options["source"] is None
-                else "It served well before, so it stays"
+                else "It was served correctly before, so it stays"
             )
             raise FleetError(
-                f"version {number} is not served as it should be: {fault}",
+                f"version {number} is not served correctly: {fault}",
                 where=server.model,
-                remedy=f"{stays}: look at the server, the samples and the host.",
+                remedy=f"{stays}. Check the server, the samples and the host.",
             )
         self._folder.remove(number)
         left = []
         with contextlib.suppress(ServerFault):
             server.wait_until_gone(number)
-            left = versions.available(server.settle())
+            left = versions.available(server.settled_statuses())
         serves = f"version {', '.join(map(str, left))} serves" if left else "no version serves"
         raise FleetError(
             f"version {number} was withdrawn, {serves}: {fault}",
             where=server.model,
-            remedy="Repair the model and publish it again.",
+            remedy="Fix the model and publish it again.",
         )
 
 
@@ -505,9 +505,9 @@ def _listed(
     label: str | None = None,
     labelled: int | None = None,
     listed: Iterable[int] | None = None,
-    told: Mapping[str, Any] | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> str:
-    """The state as a diff shows it. listed: the versions that the configuration lists, None where it lists none. told: a manifest that changes."""
-    more = {"labels": {label: labelled} if label else None, "listed": listed and sorted(listed), "manifest": told}
+    """Return the state as a diff shows it. listed: the versions that the configuration lists, None where it lists none. record: a manifest that changes."""
+    more = {"labels": {label: labelled} if label else None, "listed": listed and sorted(listed), "manifest": record}
     given = {name: one for name, one in more.items() if one is not None}
     return json.dumps({"versions": sorted(numbers), **given}, indent=1) + "\n"

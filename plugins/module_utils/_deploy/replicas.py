@@ -21,7 +21,7 @@ _PORTS = ("grpc_port", "rest_port")
 
 
 def each(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The options of each server, a list: those of the module, with what its copy says. Raises FleetError where two would be the same."""
+    """Return the options of each server, a list: those of the module, with what its copy says. Raises FleetError where two would be the same."""
     if not options["copies"]:
         return [dict(options)]
     found = [_one(options, copy) for copy in options["copies"]]
@@ -32,9 +32,9 @@ def each(options: Mapping[str, Any]) -> list[dict[str, Any]]:
         doubled = [value for value in values if values.count(value) > 1]
         if doubled:
             raise FleetError(
-                f"two servers would have {doubled[0]}",
+                f"two servers would have the same {'name' if key == 'suffix' else 'port'}: {doubled[0]}",
                 where=f"copies: {key if key == 'suffix' else 'port_offset'}",
-                remedy="Give each copy its own suffix and its own port_offset.",
+                remedy="Give each entry of copies its own suffix and port_offset.",
             )
     return found
 
@@ -42,7 +42,7 @@ def each(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 def back(
     seen: Mapping[str, Roles], deployment: str | None = None, moments: Mapping[str, Moments] | None = None
 ) -> list[tuple[str, str]]:
-    """[(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
+    """Return [(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
     deployment: that alone is undone, so nothing where no server is of it. moments: {id of a container: (when it was made, when it ended)}.
 
     One that was stopped because it was not wanted any more starts again, but not one that was stopped before the deployment; one that nothing preceded was
@@ -73,26 +73,28 @@ def back(
 
 
 def none_before(where: str, deployment: str | None) -> FleetError:
-    """The FleetError for a server that cannot go back."""
+    """Return the FleetError for a server that cannot go back."""
     if deployment is None:
-        return FleetError("no server before this one was kept", where=where, remedy="Deploy what shall serve instead.")
+        return FleetError(
+            "no earlier server was kept for a rollback", where=where, remedy="Deploy the server that you want instead."
+        )
     return FleetError(
-        f"no server before that of deployment {deployment} was kept",
+        f"the server from before deployment {deployment} was not kept",
         where=where,
-        remedy="Deploy what shall serve instead, or stop it (state: stopped), after which the others go back.",
+        remedy="Deploy the server that you want instead, or stop this one (state: stopped), so that the others can go back.",
     )
 
 
 def in_part(fault: FleetError, results: Sequence[Mapping[str, Any]]) -> FleetError:
-    """The fault of one server, after others of the same description: results are theirs."""
+    """Return the fault of one server, after others of the same description: results are theirs."""
     new = [result["server"]["name"] for result in results if result["changed"]]
     if not new or isinstance(fault, ServesOn):
         return fault
-    return extended(fault, f"The server before it, {new[-1]}, serves already.", ServesOn)
+    return extended(fault, f"The new server {new[-1]} is already serving.", ServesOn)
 
 
 def whole(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The module's result, of those of each server, the first of which stands for all."""
+    """Return the module's result, of those of each server, the first of which stands for all."""
     found = dict(results[0], servers=[result["server"] for result in results])
     if len(results) == 1:
         return found
@@ -107,13 +109,15 @@ def whole(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def said(server: Mapping[str, Any]) -> str:
-    """A server in a line, for people."""
+def summary(server: Mapping[str, Any]) -> str:
+    """Return a server in a line, for people."""
     text = f"{server['name']}: {server['state']}"
     for what, key in (("gRPC", "grpc_port"), ("REST", "rest_port")):
         text += f", {what} {server['address']}:{server[key]}" if server[key] else ""
     text += f", deployment {server['deployment']}" if server.get("deployment") else ""
-    return f"{text} ({server['backend']})" + (f", silent for {server['gap_s']} s" if server["gap_s"] else "")
+    return f"{text} ({server['backend']})" + (
+        f", no server answered for {server['gap_s']} s" if server["gap_s"] else ""
+    )
 
 
 def _one(options: Mapping[str, Any], copy: Mapping[str, Any]) -> dict[str, Any]:

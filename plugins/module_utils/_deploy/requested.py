@@ -24,7 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_con
 def configuration(
     options: Mapping[str, Any], contents: Mapping[str, bytes | None], **of_backend: Any
 ) -> ServingConfiguration:
-    """What both backends read alike. contents: {file of configuration.FILE_FLAGS: its bytes, None where that is not known}. of_backend: the other
+    """Return what both backends read alike. contents: {file of configuration.FILE_FLAGS: its bytes, None where that is not known}. of_backend: the other
     fields. Raises FleetError for a variable that no environment has."""
     server_options.check_environment(options["environment"])
     return ServingConfiguration(
@@ -41,7 +41,7 @@ def configuration(
 
 
 def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | None) -> tuple[ModelConfiguration, ...]:
-    """The models that the options name. contents: as above, or None where nobody asks for their batching."""
+    """Return the models that the options name. contents: as above, or None where their batching does not matter."""
     of_all = _of_all(contents or {})
     return tuple(
         model_config.model(
@@ -56,22 +56,22 @@ def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | No
 
 
 def batching_text(options: Mapping[str, Any]) -> str | None:
-    """What stands in the file of batching parameters; None where the options do not say it. Raises FleetError for what no server takes."""
+    """Return what stands in the file of batching parameters; None where the options do not say it. Raises FleetError for what no server takes."""
     if not options["batching"]:
         return None
     if not options["batching_parameters_file"]:
         raise FleetError(
-            "missing; the parameters need a file",
+            "the batching parameters need a file, and it is not set",
             where="batching_parameters_file",
             remedy="Set it, or leave batching out.",
         )
     absolute_path("batching_parameters_file", options["batching_parameters_file"])
-    with _said_of("batching"):
+    with _located_in("batching"):
         return parameters.text(parameters.check(options["batching"]))
 
 
 def _of_all(contents: Mapping[str, bytes | None]) -> Any:
-    """The parameters of the one file that holds for all models."""
+    """Return the parameters of the one file that holds for all models."""
     if BATCHING_FILE not in contents:
         return None
     content = contents[BATCHING_FILE]
@@ -84,13 +84,13 @@ def _each_by_its_own(options: Mapping[str, Any]) -> bool:
 
 
 def _own(one: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The parameters of a model's own. Raises FleetError for what no server takes."""
-    with _said_of(f"models: {one['name']}: batching"):
+    """Return the parameters of a model's own. Raises FleetError for what no server takes."""
+    with _located_in(f"models: {one['name']}: batching"):
         return parameters.given_of(one["batching"]) if one.get("batching") else None
 
 
 @contextlib.contextmanager
-def _said_of(option: str) -> Iterator[None]:
+def _located_in(option: str) -> Iterator[None]:
     try:
         yield
     except FleetError as fault:

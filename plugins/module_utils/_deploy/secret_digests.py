@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for digests of secrets. Whoever reads a container's labels cannot find the value by trying: the digest is keyed, and the key is in a file
-of the host that its owner alone reads."""
+"""Adapter for digests of secrets. The digests in a container's labels cannot be used to guess a value: they are keyed, and only the owner of the key's
+file on the host can read it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY_FILE, _KEY_BYTES = "secret.key", 32
 
 
 def of(variables: Mapping[str, str], state_directory: str, check_mode: bool) -> dict[str, str]:
-    """{variable: keyed digest of its value}. Makes the key where there is none, except in check mode, which nothing is equal to then."""
+    """Return {variable: keyed digest of its value}. Makes the key where there is none, except in check mode, which nothing is equal to then."""
     if not variables:
         return {}
     key = _key(state_directory, check_mode)
@@ -37,7 +37,7 @@ def _key(state_directory: str, check_mode: bool) -> bytes:
         os.makedirs(state_directory, mode=0o755, exist_ok=True)
         staged = f"{path}.{os.getpid()}"
         atomic_files.write_file(staged, fresh, 0o600)
-        # Whoever comes first makes the key: a link does not replace what is there.
+        # The first run makes the key: a link does not replace an existing file.
         with contextlib.suppress(FileExistsError):
             os.link(staged, path)
         os.unlink(staged)

@@ -40,7 +40,7 @@ class Served:
         )
 
     def statuses(self, model: str | None = None) -> list[VersionStatus]:
-        """What the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
+        """Return what the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
         try:
             return self._server.status(model or self.model)
         except ServerFault as fault:
@@ -49,7 +49,7 @@ class Served:
             raise
 
     def wait(self, number: int, timeout_s: float, before: Sequence[VersionStatus]) -> str | None:
-        """Why a version does not become AVAILABLE, or None. before: what the server said before it was published; an earlier end counts only after a while."""
+        """Return why a version does not become AVAILABLE, or None. before: the statuses before it was published; an earlier end counts only after a while."""
         began, silent = time.monotonic(), None
         end = began + timeout_s
         while True:
@@ -58,7 +58,7 @@ class Served:
             except ServerFault as fault:
                 silent = silent or time.monotonic()
                 if time.monotonic() - silent > _SILENCE_S:
-                    return f"the server does not answer any more: {fault.message}"
+                    return f"the server no longer answers: {fault.message}"
                 time.sleep(_POLL_S)
                 continue
             decided, why = versions.verdict(statuses, number, before if time.monotonic() - began < _STALE_S else ())
@@ -70,16 +70,16 @@ class Served:
                     state[0]["error_message"] or "still loading"
                     if state
                     else (
-                        "the server does not look at it; its version policy may not want it, or it serves another folder"
+                        "the server does not load it: its version policy may exclude it, or the server serves another folder"
                         if statuses
-                        else f"the server knows no model {self.model}, or it has never seen a version of it"
+                        else f"the server does not know the model {self.model}, or has never found a version of it"
                     )
                 )
                 return f"it was not AVAILABLE after {timeout_s:g} s: {why}"
             time.sleep(_POLL_S)
 
-    def settle(self) -> list[VersionStatus]:
-        """What the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
+    def settled_statuses(self) -> list[VersionStatus]:
+        """Return what the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
         end = time.monotonic() + _UNLOADING_S
         time.sleep(3 * _POLL_S)
         while any(one["state"] == grpc_api.UNLOADING for one in self.statuses()) and time.monotonic() < end:
@@ -93,7 +93,7 @@ class Served:
             time.sleep(_POLL_S)
 
     def judge(self, number: int, samples: str, signature: str, rows: int, tolerance: float) -> str | None:
-        """Why the answers to samples are not what they should be, or None."""
+        """Return why the answers to samples are not what they should be, or None."""
         inputs = stdlib_client.arrays(samples, "inputs.", rows)
         try:
             answered = self._server.predict(self.model, inputs, signature, number)
@@ -117,7 +117,7 @@ class Served:
 
 
 def has_outputs(samples: str) -> bool:
-    """Whether a file of samples holds the outputs that are expected."""
+    """Return whether a file of samples holds the outputs that are expected."""
     with contextlib.suppress(FleetError):
         return bool(stdlib_client.arrays(samples, "outputs.", 1))
     return False
@@ -133,7 +133,7 @@ class Configuration:
         self._hold(model_config_list.parse(text, path))
         lost = model_config_list.lost(text)
         self.warnings = (
-            (f"{path}: writing it anew drops {lost}; the file as it was is kept as {self._backup(content)}",)
+            (f"{path}: rewriting the file drops {lost}; the original is kept as {self._backup(content)}",)
             if lost
             else ()
         )
@@ -156,19 +156,19 @@ class Configuration:
             (
                 (
                     f"it lists the model {name}, which the server does not know",
-                    "Name the file that the server was started with, or start the server with it.",
+                    "Set the file that the server was started with, or start the server with this one.",
                 )
                 for name in model_config_list.names(self.message)
                 if not server.statuses(name)
             ),
             (
-                (f"it lists the model {name} without model_platform", 'Give it model_platform: "tensorflow".')
+                (f"it lists the model {name} without model_platform", 'Add model_platform: "tensorflow" to it.')
                 for name in model_config_list.incomplete(self.message)
             ),
             (
                 (
-                    f"it lists version {number} of {self.model}, which is not there",
-                    "Publish that version first, or take it off the list.",
+                    f"it lists version {number} of {self.model}, which is not in the model's folder",
+                    "Publish that version first, or remove it from the list.",
                 )
                 for number in sorted(set(self.specific or ()) - set(there))
             ),
@@ -177,17 +177,17 @@ class Configuration:
             raise FleetError(what, where=self.path, remedy=remedy)
 
     def lacks(self, number: int) -> bool:
-        """Whether the file lists versions, and not this one."""
+        """Return whether the file lists versions, and not this one."""
         return self.specific is not None and number not in self.specific
 
     def with_version(self, number: int) -> Message:
-        """The message that lists the version too, where it lists versions."""
+        """Return the message that also lists the version, where it lists versions."""
         if self.specific is None:
             return self.message
         return model_config_list.with_versions(self.message, self.model, {*self.specific, number})
 
     def with_label(self, label: str, number: int) -> Message:
-        """The message where the label names the version; a version that has lost its last label is listed no more."""
+        """Return the message where the label names the version; a version that has lost its last label is listed no more."""
         before = self.labels.get(label)
         changed = model_config_list.with_label(self.with_version(number), self.model, label, number)
         if (
@@ -199,7 +199,7 @@ class Configuration:
         return changed
 
     def listing(self, label: str | None, number: int) -> list[int] | None:
-        """The versions that are listed once the version is, and has its label if any; None where the file lists none."""
+        """Return the versions that are listed once the version is, and has its label if any; None where the file lists none."""
         message = self.with_label(label, number) if label else self.with_version(number)
         return model_config_list.specific(message, self.model)
 

@@ -22,7 +22,7 @@ _STATES = {number: name for name, number in grpc_api.STATES.items()}
 
 
 def asked(server: Mapping[str, Any]) -> dict[str, Any]:
-    """What a described server answers about itself: {name, answers, reason, models, metrics}; it moves, so it stands in no fact."""
+    """Return what a described server answers about itself: {name, answers, reason, models, metrics}; it moves, so it stands in no fact."""
     result = {"name": server["name"], "answers": False, "reason": None, "models": [], "metrics": None}
     address = "127.0.0.1" if server["address"] == "0.0.0.0" else server["address"]
     client = stdlib_client.Server(address, server["grpc_port"], _DEADLINE_S, bool(server.get("tls")))
@@ -37,7 +37,7 @@ def asked(server: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _model(client: stdlib_client.Server, model: Mapping[str, Any]) -> dict[str, Any]:
-    """{name, wanted, served, drift, signatures} of one model."""
+    """Return {name, wanted, served, drift, signatures} of one model."""
     served: list[dict[str, Any]] = [
         {
             "version": one["version"],
@@ -58,7 +58,7 @@ def _model(client: stdlib_client.Server, model: Mapping[str, Any]) -> dict[str, 
 
 
 def _wanted(model: Mapping[str, Any], available: Sequence[int]) -> tuple[list[int] | None, list[str]]:
-    """(the versions that a model's policy asks for, or None where nobody but the server sees them, sentences on what differs from those available)."""
+    """Return (the versions that a model's policy selects, or None where only the server sees them, sentences on what differs from those available)."""
     configured = model_config.ModelConfiguration.from_dict(model)
     if model_config.is_remote(configured.base_path):
         return None, [] if available else ["no version is AVAILABLE"]
@@ -67,22 +67,22 @@ def _wanted(model: Mapping[str, Any], available: Sequence[int]) -> tuple[list[in
             replace(configured, labels={}), sorted(published.numbered(configured.base_path))
         )
     except OSError as fault:
-        return None, [f"{model['base_path']} cannot be read: {fault.strerror}"]
+        return None, [f"cannot read {model['base_path']}: {fault.strerror}"]
     except FleetError as fault:
         return None, [str(fault)]
-    return wanted, [f"version {number} is wanted and not AVAILABLE" for number in wanted if number not in available] + [
-        f"version {number} is served and not wanted" for number in available if number not in wanted
-    ]
+    return wanted, [
+        f"version {number} is configured but not AVAILABLE" for number in wanted if number not in available
+    ] + [f"version {number} is served but not configured" for number in available if number not in wanted]
 
 
 def _metrics(address: str, port: int) -> Any:
-    """The server's figures on batching and requests, or None where it publishes none."""
+    """Return the server's figures on batching and requests, or None where it publishes none."""
     found = page(address, port, _METRICS)
     return metrics_text.figures(found[1]) if found and found[0] == 200 else None
 
 
 def page(address: str, port: int, path: str) -> tuple[int, str] | None:
-    """(HTTP status, text) that a server's REST port answers, or None where nothing answers there."""
+    """Return (HTTP status, text) that a server's REST port answers, or None where nothing answers there."""
     try:
         connection = http.client.HTTPConnection(address, port, timeout=_DEADLINE_S)
         connection.request("GET", path)

@@ -27,7 +27,7 @@ class Servers(Containers):
     """The containers of servers."""
 
     def seen(self, name: str) -> dict[str, Seen]:
-        """{role: Seen} of a server's containers. Raises FleetError for a foreign container under one of its names."""
+        """Return {role: Seen} of a server's containers. Raises FleetError for a foreign container under one of its names."""
         found = {}
         with self._asking("containers"):
             listed = self.api.containers(all=True, filters={"name": name})
@@ -35,7 +35,7 @@ class Servers(Containers):
             role = next((role for role in (role_of(name, text.lstrip("/")) for text in one["Names"]) if role), None)
             if role and (one["Labels"] or {}).get(container_labels.NAME) != name:
                 raise FleetError(
-                    f"a container of the name {one['Names'][0].lstrip('/')} is there that this collection did not make",
+                    f"the container {one['Names'][0].lstrip('/')} was not created by this collection",
                     where="name",
                     remedy="Remove it, or choose another name.",
                 )
@@ -53,20 +53,20 @@ class Servers(Containers):
         return found
 
     def moments(self, name: str) -> dict[str, tuple[datetime, datetime]]:
-        """{id: (when it was made, when it ended last)} of a server's containers, by whole seconds."""
+        """Return {id: (when it was made, when it ended last)} of a server's containers, by whole seconds."""
         found = [self.inspect(one.id) for one in self.seen(name).values()]
         return {one["Id"]: (_moment(one["Created"]), _moment(one["State"]["FinishedAt"])) for one in found}
 
     def servers(self) -> list[str]:
-        """The names of all servers on the host, sorted."""
+        """Return the names of all servers on the host, sorted."""
         return sorted({found[container_labels.NAME] for found in self._labels()})
 
     def descriptions(self) -> list[str]:
-        """The names of all servers on the host, sorted, those of copies without their suffix."""
+        """Return the names of all servers on the host, sorted, those of replicas without their suffix."""
         return sorted({found.get(container_labels.COPY_OF, found[container_labels.NAME]) for found in self._labels()})
 
     def alike(self, name: str) -> list[str]:
-        """The names of the server and of its copies on this host, sorted."""
+        """Return the names of the server and of its replicas on this host, sorted."""
         return sorted(
             {
                 found[container_labels.NAME]
@@ -80,7 +80,7 @@ class Servers(Containers):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": container_labels.NAME})]
 
     def config_folders(self, name: str) -> set[str | None]:
-        """Where on the host the folders lie that a server's containers read their configuration from."""
+        """Return where on the host the folders lie that a server's containers read their configuration from."""
         found = set()
         for seen in self.seen(name).values():
             with contextlib.suppress(FleetError):
@@ -99,7 +99,7 @@ def _moment(text: str) -> datetime:
 
 
 def config_folder(inspected: Mapping[str, Any]) -> str | None:
-    """Where on the host an inspected container's configuration lies, or None."""
+    """Return where on the host an inspected container's configuration lies, or None."""
     return next(
         (mount["Source"] for mount in inspected["Mounts"] if mount["Destination"] == container_labels.FOLDER), None
     )

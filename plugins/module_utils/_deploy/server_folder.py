@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the folder that each server has below the state directory, and for the lock that is held while somebody changes the server."""
+"""Adapter for the folder that each server has below the state directory, and for the lock that a run holds while it changes the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 
 
 def as_served(configuration: ServingConfiguration, models_file: str) -> ServingConfiguration:
-    """A configuration, its models with the labels and versions that the server's file of models says, as far as it can be read."""
+    """Return a configuration, its models with the labels and versions that the server's file of models says, as far as it can be read."""
     served: dict[str, dict[str, Any]] = {}
     with contextlib.suppress(OSError, ValueError, FleetError):
         with open(models_file, encoding="utf-8") as stream:
@@ -52,7 +52,7 @@ class ServerFolder:
             yield
 
     def is_locked(self) -> bool:
-        """Whether another run changes the server now."""
+        """Return whether another run changes the server now."""
         try:
             with self.locked(0.0, create=False):
                 return False
@@ -60,7 +60,7 @@ class ServerFolder:
             return True
 
     def process(self) -> int | None:
-        """The process id of the embedded server that was last started, or None when it does not live."""
+        """Return the process id of the embedded server that was last started, or None when it does not live."""
         return pid_file.process_of(self.path("server.pid"))
 
     def remove(self) -> None:
@@ -68,5 +68,5 @@ class ServerFolder:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def path(self, name: str) -> str:
-        """Where a file of the folder lies."""
+        """Return where a file of the folder lies."""
         return os.path.join(self.directory, name)

@@ -20,10 +20,10 @@ class ServesOn(FleetError):
     """A FleetError after which a server that was verified serves, the one before the fault or another of the same description."""
 
     def as_dict(self) -> FaultThatServes:
-        """{what, where, remedy, serves: true}."""
+        """Return {what, where, remedy, serves: true}."""
         return {**super().as_dict(), "serves": True}
 
 
 def extended(fault: FleetError, sentence: str, kind: Any = None) -> FleetError:
-    """The fault with a sentence more behind its remedy. kind: its class, by default as before."""
+    """Return the fault with a sentence more behind its remedy. kind: its class, by default as before."""
     return (kind or type(fault))(fault.what, fault.where, f"{fault.remedy} {sentence}" if fault.remedy else sentence)

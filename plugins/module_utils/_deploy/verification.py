@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that asks a server the questions of the gates: is every wanted version AVAILABLE, does it answer, does it answer right, and does it live on."""
+"""Adapter for the checks that send requests to a server: is every wanted version AVAILABLE, does it answer correctly, and does it survive."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LONE_S, _ALONE_S = 2.0, 0.2
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is asked. batching: whether it joins requests to batches. rest_port: None where no REST is published."""
+    """Where requests to a server go. batching: whether it joins requests to batches. rest_port: None where no REST is published."""
 
     server: stdlib_client.Server
     batching: bool = False
@@ -49,8 +49,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Judged:
-    """A task metric that decided about a converted form. metric: {name, allowed_loss, goal}. inputs: {name: Tensor} and labels: Tensor or None, of the
-    examples that came along. before, after: its values over them, of the source and of the form where it was converted. measure: gives its value of
+    """A task metric that decided about a converted variant. metric: {name, allowed_loss, goal}. inputs: {name: Tensor} and labels: Tensor or None, of the
+    examples that came along. before, after: its values over them, of the source and of the variant where it was converted. measure: gives its value of
     ({output: Tensor}, labels)."""
 
     metric: Mapping[str, Any]
@@ -63,9 +63,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Model:
-    """What is asked of one model. versions: wanted numbers. most: examples in one request. inputs, reference: {name: Tensor} or None.
+    """What is checked of one model. versions: wanted numbers. most: examples in one request. inputs, reference: {name: Tensor} or None.
 
-    tolerance: how far an answer may be from the reference; a number, or one for each output. judged: what a converted form was judged by, or None.
+    tolerance: how far an answer may be from the reference; a number, or one for each output. judged: what a converted variant was judged by, or None.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Model:
 
 
 def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) -> Place:
-    """The Place of a container by the ports that it publishes; arguments: its command line."""
+    """Return the Place of a container by the ports that it publishes; arguments: its command line."""
     address, port = published[container.GRPC_PORT]
     return Place(
         stdlib_client.Server(
@@ -95,7 +95,7 @@ def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) ->
 
 
 def speaks(found: Place) -> bool:
-    """Whether gRPC answers there, be it with a refusal."""
+    """Return whether gRPC answers there, be it with a refusal."""
     try:
         found.server.status("-")
     except ServerFault as fault:
@@ -104,12 +104,12 @@ def speaks(found: Place) -> bool:
 
 
 def lacks_rest(found: Place) -> bool:
-    """Whether nothing answers HTTP where REST is published. A connection alone says nothing: the engine's proxy takes it in any case."""
+    """Return whether nothing answers HTTP where REST is published. A connection alone says nothing: the engine's proxy takes it in any case."""
     return found.rest_port is not None and server_answers.page(found.server.address, found.rest_port, "/") is None
 
 
 class Questions:
-    """The gates' questions about a server's models. timeout_s: how long versions may be loading.
+    """The checks of a server's models. timeout_s: how long versions may be loading.
 
     before: the signatures of what serves now, {model: {...}}. judged: {model: {metric, examples, source, converted,
     served}} of the metrics that were measured.
@@ -127,9 +127,9 @@ class Questions:
         self._accept_fragile, self._accept_signature = accept_fragile, accept_signature
         self.judged: dict[str, Any] = {}
 
-    def first(self, found: Place, proving: bool) -> dict[str, Any]:
-        """All versions AVAILABLE, and one real Predict of each model answered. Returns {model: (contract, inputs)} for the gates that follow."""
-        asked = {}
+    def first(self, found: Place, with_labels: bool) -> dict[str, Any]:
+        """All versions AVAILABLE, and one real Predict of each model answered. Returns {model: (contract, inputs)} for the checks that follow."""
+        requests = {}
         for model in self._models:
             self._available(found, model)
             contract = signatures.chosen(
@@ -137,16 +137,16 @@ class Questions:
                 model.signature,
                 where=model.name,
             )
-            asked[model.name] = (contract, _request(model, contract))
-            for version, label in [(None, None), *((None, label) for label in sorted(model.labels) if proving)]:
+            requests[model.name] = (contract, _request(model, contract))
+            for version, label in [(None, None), *((None, label) for label in sorted(model.labels) if with_labels)]:
                 self._ask(
                     checks.PREDICT,
                     model,
                     functools.partial(
-                        found.server.predict, model.name, asked[model.name][1], model.signature, version, label
+                        found.server.predict, model.name, requests[model.name][1], model.signature, version, label
                     ),
                 )
-        return asked
+        return requests
 
     def _available(self, found: Place, model: Model) -> None:
         end = time.monotonic() + self._timeout_s
@@ -162,27 +162,27 @@ class Questions:
             time.sleep(_POLL_S)
 
     def unloadable(self, found: Place, wanted: Mapping[str, Sequence[int]]) -> list[str]:
-        """Sentences about versions that came while the server served and that it could not load. wanted: {model: versions}."""
+        """Return sentences about versions that came while the server served and that it could not load. wanted: {model: versions}."""
         return [
             f"{model}: version {one['version']} does not load, and the server ends at its next start, such as a reboot: {one['error_message']}. "
-            "Publish that version again, whole, or remove it"
+            "Publish that version completely again, or remove it"
             for model, numbers in wanted.items()
             for one in found.server.status(model)
             if one["version"] in numbers and one["state"] == grpc_api.END and one["error_message"]
         ]
 
     def all(
-        self, found: Place, asked: Mapping[str, Any], ended: Callable[[], failure_diagnosis.Words | None]
+        self, found: Place, requests: Mapping[str, Any], ended: Callable[[], failure_diagnosis.Words | None]
     ) -> list[str]:
-        """The gates behind the first ones, in order; returns warnings. ended(): the last words of a server that died, or None."""
+        """Run the checks after the first ones, in order; return warnings. ended(): the failure diagnosis of a server that ended, or None."""
         warnings = []
         for model in self._models:
-            contract, inputs = asked[model.name]
+            contract, inputs = requests[model.name]
             self._same_signature(model, self._before.get(model.name), {model.signature: contract})
             self._agrees(found, model, contract)
             self._is_as_good(found, model, contract)
         for model in self._models:
-            contract, inputs = asked[model.name]
+            contract, inputs = requests[model.name]
             warnings += self._survives(found, model, contract, inputs, ended)
         return warnings
 
@@ -195,7 +195,7 @@ class Questions:
                 checks.SIGNATURE,
                 "; ".join(changed),
                 where=model.name,
-                remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients can.",
+                remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients use the new signature.",
             )
 
     def _agrees(self, found: Place, model: Model, contract: Signature) -> None:
@@ -214,7 +214,7 @@ class Questions:
                 checks.AGREEMENT,
                 "; ".join(wrong),
                 where=model.name,
-                remedy="Publish the right model, or give the reference that belongs to it.",
+                remedy="Publish the correct model, or set the reference that belongs to it.",
             )
 
     def _is_as_good(self, found: Place, model: Model, contract: Signature) -> None:
@@ -240,7 +240,7 @@ class Questions:
                 checks.AGREEMENT,
                 reason,
                 where=model.name,
-                remedy="Convert it anew for hosts of this class, or serve the SavedModel.",
+                remedy="Convert it again for hosts of this class, or serve the SavedModel.",
             )
         self.judged[model.name] = {
             "metric": judged.metric["name"],
@@ -251,7 +251,7 @@ class Questions:
         }
 
     def _answers(self, found: Place, model: Model, contract: Signature, inputs: dict[str, tensors.Tensor]) -> Any:
-        """(examples asked, {output: Tensor}) of those that a metric is measured on. Outputs whose answers cannot be put one after the other are left out."""
+        """Return (number of examples, {output: Tensor}) that a metric is measured on. Outputs whose answers cannot be joined are left out."""
         parts: list[dict[str, tensors.Tensor]] = []
         total = min(tensor.shape[0] for tensor in inputs.values())
         rows, squeezed = _feeding(inputs, contract)
@@ -280,14 +280,14 @@ class Questions:
         ended: Callable[[], failure_diagnosis.Words | None],
     ) -> Any:
         warnings = []
-        for what, request in [] if self._accept_fragile else checks.careless(contract["inputs"], inputs):
+        for what, request in [] if self._accept_fragile else checks.malformed(contract["inputs"], inputs):
             if None in request.values():
                 continue
             if what == checks.NO_ROWS and found.batching:
                 warnings += _in_one_batch(found, model, request, inputs)
             elif _fault_of(found, model, request) is None and what == "another dtype":
                 warnings.append(
-                    f"{model.name} answers a request of another dtype as if it were right: its clients must take care"
+                    f"{model.name} accepts a request with another dtype without an error: its clients must send the right dtype"
                 )
             words = _end_of(found, ended)
             if words:
@@ -305,11 +305,11 @@ class Questions:
                 )
         return warnings
 
-    def _ask(self, gate: str, model: Model, question: Callable[[], Any]) -> Any:
+    def _ask(self, check: str, model: Model, question: Callable[[], Any]) -> Any:
         try:
             return question()
         except ServerFault as fault:
-            raise checks.closed(gate, str(fault).rstrip("."), where=model.name) from fault
+            raise checks.closed(check, str(fault).rstrip("."), where=model.name) from fault
 
 
 def _fault_of(found: Place, model: Model, request: dict[str, tensors.Tensor]) -> ServerFault | None:
@@ -332,15 +332,15 @@ def _in_one_batch(
         joined = _fault_of(found, model, good)
     if not waits:
         return []
-    then = f"; that one then gets {joined}".rstrip(".") if joined else ""
+    then = f"; that request then fails with {joined}".rstrip(".") if joined else ""
     return [
-        f"{model.name} is batched: a request without rows is not answered before another client's joins it{then}. Its "
-        "clients must not send one"
+        f"{model.name} is batched: a request without rows waits until a request of another client joins its batch{then}. Its "
+        "clients must not send such requests"
     ]
 
 
 def _end_of(found: Place, ended: Callable[[], failure_diagnosis.Words | None]) -> Any:
-    """The last words of a server that a request killed, or None. An engine takes a moment to see that its container ended."""
+    """Return the failure diagnosis of a server that a request killed, or None. An engine takes a moment to see that its container ended."""
     end = time.monotonic() + _DYING_S
     words = ended()
     while not words and not speaks(found) and time.monotonic() < end:
@@ -350,42 +350,44 @@ def _end_of(found: Place, ended: Callable[[], failure_diagnosis.Words | None]) -
 
 
 def _remedy(statuses: Sequence[VersionStatus], wanted: Sequence[int], fault: str) -> Any:
-    """What to do about a version that is not AVAILABLE."""
+    """Return what to do about a version that is not AVAILABLE."""
     ending = endings.find(fault)
     if ending and ending.remedy:
         return ending.remedy
     return (
         "Allow more time (ready_timeout_s)."
         if checks.is_loading(statuses, wanted)
-        else "Publish the version again, whole."
+        else "Publish the complete version again."
     )
 
 
 def _request(model: Model, contract: Signature) -> dict[str, tensors.Tensor]:
-    """One request that the signature takes: the first sample, or made up."""
+    """Return one request that the signature takes: the first sample, or made up."""
     if model.inputs is not None:
         return _fed(model.inputs, contract, 1)
     made = checks.made_up(contract["inputs"])
     if made is None:
-        raise FleetError("no request can be made up for the signature", where=model.name, remedy="Give samples.")
+        raise FleetError("cannot generate a request for the signature", where=model.name, remedy="Set samples.")
     return made
 
 
 def _feeding(samples: Mapping[str, tensors.Tensor], contract: Signature) -> tuple[int | None, set[str]]:
-    """(the rows that each request is bound to or None, the inputs without rows)."""
+    """Return (the rows that each request is bound to or None, the inputs without rows)."""
     rows, squeezed = signatures.feeding(
         contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples"
     )
-    held = min((tensor.shape[0] for tensor in samples.values()), default=0)
-    if rows and rows > held:
-        raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {held}", where="samples")
+    present = min((tensor.shape[0] for tensor in samples.values()), default=0)
+    if rows and rows > present:
+        raise FleetError(
+            f"the signature takes {rows} rows in each request, but the samples have {present}", where="samples"
+        )
     return rows, squeezed
 
 
 def _fed(
     samples: Mapping[str, tensors.Tensor], contract: Signature, most: int | None = None
 ) -> dict[str, tensors.Tensor]:
-    """A request of samples."""
+    """Return a request of samples."""
     rows, squeezed = _feeding(samples, contract)
     few = rows or most
     inputs = {

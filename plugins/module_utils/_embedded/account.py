@@ -24,8 +24,8 @@ def chosen(wanted: ServingConfiguration, user: str, state_directory: str, allow_
     found, why = account.chosen([user, *(account.others(models) if user == wanted.user else ())], needed, "user")
     if not found and not allow_root:
         raise FleetError(
-            f"the embedded server has no account: {why}",
+            f"no account can run the embedded server: {why}",
             where="user",
-            remedy="Let it read that, name an account that can (tfs_server_user of the role), or accept root (embedded_allow_root: true).",
+            remedy="Give the account access, set an account that has it (tfs_server_user of the role), or allow root (embedded_allow_root: true).",
         )
     return found or _ROOT

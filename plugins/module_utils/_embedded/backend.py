@@ -39,7 +39,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_con
 class Backend:
     """One call of the module. options: its parameters. Use it while the server's lock is held."""
 
-    _asked: ServingConfiguration
+    _desired: ServingConfiguration
     _questions: Any
     _warnings: list[str]
     _gap_s: float | None
@@ -57,15 +57,15 @@ class Backend:
         self._questions, self._warnings, self._gap_s = None, [], None
         self.is_unsure = False
 
-    def started(self, prove_only: bool = False) -> dict[str, Any]:
-        """Make it so that the server runs; prove_only: prove its successor beside it, of which nothing stays."""
+    def started(self, candidate_only: bool = False) -> dict[str, Any]:
+        """Start or update the server; candidate_only: check a candidate alongside it, and end the candidate."""
         options, home = self._options, self._home
-        asked = specifications.check(self._requested()).normalized()
-        user = account.chosen(asked, options["user"], options["state_directory"], options["embedded_allow_root"])
-        asked = self._asked = replace(asked, user=user)
-        host_resources.refuse_foreign_cpus(asked)
+        desired = specifications.check(self._requested()).normalized()
+        user = account.chosen(desired, options["user"], options["state_directory"], options["embedded_allow_root"])
+        desired = self._desired = replace(desired, user=user)
+        host_resources.refuse_foreign_cpus(desired)
         before, pid = home.last_started(), home.process()
-        wanted = host_resources.choose_ports(asked, before)
+        wanted = host_resources.choose_ports(desired, before)
         served = self._served = as_served(before, home.models_file).models if before else ()
         self._models = model_config.with_moved_labels(wanted.models, before.models if before else (), served)
         serving = before if pid else None
@@ -79,13 +79,13 @@ class Backend:
         if decision.changed and not self._check_mode:
             self._ask_for(serving)
             if side_by_side:
-                self._prove(wanted)
-            if not prove_only:
+                self._check_candidate(wanted)
+            if not candidate_only:
                 self._replace(serving, wanted, side_by_side)
         elif not self._check_mode:
             home.wait_until_ready(wanted, options["ready_timeout_s"])
         self._wanted = wanted
-        if prove_only:
+        if candidate_only:
             return self._result(
                 dict(
                     replace(decision, changed=False).result(server=self._server(wanted, pid)), pending=decision.changed
@@ -98,16 +98,16 @@ class Backend:
         )
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The result of started() in check mode where nothing is to be done; what serves may still be starting."""
+        """Return the result of started() in check mode where nothing is to be done; what serves may still be starting."""
         self._home.wait_until_ready(self._wanted, self._options["ready_timeout_s"])
         return result
 
     def previous(self) -> NoReturn:
-        """Nothing is kept here."""
+        """Raise FleetError: this backend keeps no earlier server."""
         raise FleetError(
-            "the embedded server keeps no server before",
+            "the embedded server keeps no earlier server for a rollback",
             where=self._options["name"],
-            remedy="Deploy what shall serve instead.",
+            remedy="Deploy the server that you want instead.",
         )
 
     def stopped(self, absent: bool = False) -> dict[str, Any]:
@@ -134,41 +134,41 @@ class Backend:
         from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import candidate_memory
 
         chosen = self._options["side_by_side"]
-        return bool(candidate_memory.fits(self._asked.models) if chosen is None else chosen)
+        return bool(candidate_memory.fits(self._desired.models) if chosen is None else chosen)
 
     def _ask_for(self, serving: ServingConfiguration | None) -> None:
-        """Gather the gates' questions, which needs the models to be there. serving: the specification that serves now, or None."""
+        """Gather the checks, which need the models to be there. serving: the specification that serves now, or None."""
         from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
 
         models = self._models
-        wished = {model.name: expected_answers.versions(model) for model in models}
+        wanted_versions = {model.name: expected_answers.versions(model) for model in models}
         self._questions = expected_answers.questions(
-            self._options, models, wished, _place(serving).server if serving else None
+            self._options, models, wanted_versions, _place(serving).server if serving else None
         )
 
-    def _prove(self, wanted: ServingConfiguration) -> None:
-        """Let a candidate pass the gates beside the server that serves."""
+    def _check_candidate(self, wanted: ServingConfiguration) -> None:
+        """Run the checks on a candidate alongside the current server."""
         try:
             candidate = replace(wanted, models=self._models)
             with self._home.candidate(candidate, self._options["ready_timeout_s"]) as (tried, ended):
-                self._pass_gates(tried, ended)
+                self._pass_checks(tried, ended)
         except FleetError as fault:
-            raise extended(fault, "The server before it goes on serving.", ServesOn) from fault
+            raise extended(fault, "The current server keeps serving.", ServesOn) from fault
 
-    def _pass_gates(self, specification: ServingConfiguration, ended: Callable[[], Any]) -> None:
+    def _pass_checks(self, specification: ServingConfiguration, ended: Callable[[], Any]) -> None:
         place = _place(specification)
         self._warnings += self._questions.all(place, self._questions.first(place, True), ended)
 
-    def _replace(self, before: ServingConfiguration | None, wanted: ServingConfiguration, proven: bool) -> None:
+    def _replace(self, before: ServingConfiguration | None, wanted: ServingConfiguration, verified: bool) -> None:
         """Stop the server of the specification before, if there is one, and start the wanted one. When that fails, the one before runs again, or none."""
         home, timeout_s, stopped_at = self._home, self._options["ready_timeout_s"], time.monotonic()
         home.stop()
         try:
             home.start(wanted, self._models, timeout_s)
-            if proven:
+            if verified:
                 self._questions.first(_place(wanted), False)
             else:
-                self._pass_gates(wanted, home.ended)
+                self._pass_checks(wanted, home.ended)
         except FleetError as fault:
             home.stop()
             if before is None:
@@ -177,18 +177,18 @@ class Backend:
                 home.start(before, self._served, timeout_s)
             except FleetError as second:
                 raise extended(
-                    fault, f"The server before it could not be started again either: {second.what}."
+                    fault, f"The earlier server could not be started again either: {second.what}."
                 ) from second
-            raise extended(fault, "The server before it runs again.", ServesOn) from fault
+            raise extended(fault, "The earlier server was started again.", ServesOn) from fault
         self._gap_s = round(time.monotonic() - stopped_at, 3) if before else None
 
     def _requested(self) -> Any:
         options = self._options
         if options["secret_environment"]:
             raise FleetError(
-                "the embedded server keeps its specification in a file that others may read",
+                "the embedded server stores its configuration in a file that other users can read",
                 where="secret_environment",
-                remedy="Use backend: docker, or environment for what is no secret.",
+                remedy="Set backend: docker, or use environment for values that are not secret.",
             )
         files = container_files.contents(
             dict(options, monitoring=False, session_config_file=None, ssl_config_file=None),
@@ -234,7 +234,7 @@ class Backend:
 
 
 def _place(specification: ServingConfiguration) -> Any:
-    """Where a server of the specification is asked."""
+    """Return the Place of a server of the specification."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
     from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 

@@ -54,7 +54,7 @@ class CommandLine:
 
 
 def parse(words: Sequence[str], cpus: int) -> CommandLine:
-    """The CommandLine of words (without the program's name). cpus: how many CPUs this process may use, which some defaults depend on."""
+    """Return the CommandLine of words (without the program's name). cpus: how many CPUs this process may use, which some defaults depend on."""
     unknown: list[str]
     faults: list[str]
     values, unknown, faults = defaults(cpus), [], []
@@ -74,20 +74,20 @@ def parse(words: Sequence[str], cpus: int) -> CommandLine:
 
 
 def defaults(cpus: int) -> dict[str, Any]:
-    """{flag: default} on a machine with so many usable CPUs."""
+    """Return {flag: default} on a machine with so many usable CPUs."""
     texts = {"4 x CPUs": 4 * cpus, "CPUs": cpus}
     return {name: texts.get(default, default) for name, (_kind, default) in FLAGS.items()}
 
 
 def usage(program: str, cpus: int) -> str:
-    """The text that --help and a wrong value print."""
+    """Return the text that --help and a wrong value print."""
     lines = []
     for name, default in defaults(cpus).items():
         shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
         note = (
             "has no effect here"
             if name in WITHOUT_EFFECT
-            else "not built here: only the default is accepted"
+            else "not supported here: only the default is accepted"
             if name in NOT_BUILT
             else ""
         )
@@ -96,7 +96,7 @@ def usage(program: str, cpus: int) -> str:
 
 
 def refusal(values: Mapping[str, Any], cpus: int) -> tuple[str, str] | None:
-    """Why a server with these flags must not start, as (code, text), or None. The texts are TensorFlow Serving's where it refuses, too."""
+    """Return why a server with these flags must not start, as (code, text), or None. The texts are TensorFlow Serving's where it also refuses."""
     own = defaults(cpus)
     for name in sorted(NOT_BUILT):
         if values[name] != own[name]:
@@ -130,7 +130,7 @@ def refusal(values: Mapping[str, Any], cpus: int) -> tuple[str, str] | None:
 
 
 def parallelism(values: Mapping[str, int]) -> tuple[int, int]:
-    """(intra, inter): how many threads work on one op, and how many ops run at once; 0 leaves it to TensorFlow."""
+    """Return (intra, inter): how many threads work on one op, and how many ops run at once; 0 leaves it to TensorFlow."""
     intra, inter = values["tensorflow_intra_op_parallelism"], values["tensorflow_inter_op_parallelism"]
     if intra > 0 or inter > 0:
         return intra, inter

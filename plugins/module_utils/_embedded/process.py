@@ -5,7 +5,7 @@
 
 server.json  the specification that was last started
 server.pid   which process that is (written by the process itself)
-server.log   what it said, also before it was restarted; candidate.log: what the last candidate said
+server.log   its output, also before it was restarted; candidate.log: that of the last candidate
 models.pbtxt its models; candidate.pbtxt: the last candidate's
 """
 
@@ -53,7 +53,7 @@ _TELLING = re.compile(
 )
 
 
-# The exit status of a process that ended, "?" where nobody saw it, None while it lives.
+# The exit status of a process that ended, "?" where it is unknown, None while it lives.
 _Ended = Callable[[], Optional[Any]]
 
 
@@ -65,7 +65,7 @@ class Home(ServerFolder):
         self.log, self.models_file = self.path("server.log"), self.path(MODELS_FILE)
 
     def last_started(self) -> ServingConfiguration | None:
-        """The ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
+        """Return the ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
         try:
             with open(self.path("server.json"), encoding="utf-8") as stream:
                 return ServingConfiguration.from_dict(json.load(stream))
@@ -73,7 +73,7 @@ class Home(ServerFolder):
             return None
 
     def start(self, wanted: ServingConfiguration, models: Sequence[ModelConfiguration], ready_timeout_s: float) -> None:
-        """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last words.
+        """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last output.
         models: with the labels that it starts with, of which wanted says only those that the user named."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path("server.pid"))
@@ -99,7 +99,7 @@ class Home(ServerFolder):
     def candidate(
         self, wanted: ServingConfiguration, ready_timeout_s: float
     ) -> Iterator[tuple[ServingConfiguration, Callable[[], Any]]]:
-        """Run another server of a specification beside the one that serves, on a free port. The value is its specification and a function that tells
+        """Run another server of a specification alongside the current one, on a free port. The value is its specification and a function that tells
         the failure_diagnosis.Words of its end, or None. It ends with the block, and with this process however that dies. Raises FleetError as start() does."""
         tried = wanted.with_ports(host_resources.free_port(wanted.address), None)
         log = _Log(self.path("candidate.log"))
@@ -117,7 +117,7 @@ class Home(ServerFolder):
             started.wait()
 
     def ended(self) -> Any:
-        """The failure_diagnosis.Words of the server that was last started, or None while it lives."""
+        """Return the failure_diagnosis.Words of the server that was last started, or None while it lives."""
         return None if self.process() else failure_diagnosis.Words(_how("?"), _Log(self.log, 0).words(), None)
 
     def wait_until_ready(self, wanted: ServingConfiguration, ready_timeout_s: float) -> None:
@@ -137,7 +137,7 @@ class Home(ServerFolder):
                 time.sleep(_POLL_S)
             pid = self.process()
         if pid is not None:
-            raise FleetError(f"process {pid} does not end, not even when killed", where=self.name)
+            raise FleetError(f"process {pid} does not exit, even after SIGKILL", where=self.name)
 
     def _launch(
         self,
@@ -146,7 +146,7 @@ class Home(ServerFolder):
         models_path: str,
         begin: Callable[[], object] | None,
     ) -> subprocess.Popen[bytes]:
-        """The Popen of a server. begin: called in the new process before it becomes the server; without it the server ends with this process."""
+        """Return the Popen of a server. begin: called in the new process before it becomes the server; without it the server ends with this process."""
         path = program.install(ENTRY, os.path.join(self.state_directory, "programs"))
         atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
         cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
@@ -173,11 +173,11 @@ class Home(ServerFolder):
                 raise FleetError(
                     f"cannot run {wanted.python!r}: {fault.strerror}",
                     where="python",
-                    remedy="Name a Python interpreter that exists.",
+                    remedy="Set python to a Python interpreter that exists.",
                 ) from fault
 
     def _begin(self) -> None:
-        """In the new process, before it becomes the server: whoever comes later finds it even if its starter is killed now."""
+        """Record the process id, in the new process before it becomes the server: later runs find it even if its starter is killed now."""
         handle = shared_folders.open_file(self.path("server.pid"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with open(handle, "w", encoding="utf-8") as stream:
             json.dump([os.getpid(), pid_file.birth_of(os.getpid())], stream)
@@ -212,7 +212,7 @@ class _Log:
         self._position = (os.path.getsize(path) if os.path.exists(path) else 0) if position is None else position
 
     def words(self) -> str:
-        """The lines that tell what went wrong, else the last ones."""
+        """Return the lines that tell what went wrong, else the last ones."""
         with open(self.path, encoding="utf-8", errors="replace") as stream:
             stream.seek(self._position)
             lines = [line.strip() for line in stream.read().splitlines() if line.strip()]
@@ -222,7 +222,7 @@ class _Log:
 
 def _how(code: Any) -> str:
     if code == "?":
-        return "nobody saw how"
+        return "exit status unknown"
     if code >= 0:
         return f"exit status {code}"
     ending = endings.by_signal(-code)

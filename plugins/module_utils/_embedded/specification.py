@@ -49,7 +49,7 @@ def check(specification: ServingConfiguration) -> ServingConfiguration:
 
 
 def command(specification: ServingConfiguration, program_path: str, models_path: str) -> list[str]:
-    """The server's command line. program_path, models_path: where its program and the file of its models lie."""
+    """Return the server's command line. program_path, models_path: where its program and the file of its models lie."""
     files = {MODELS_FILE: models_path}
     if specification.batching_parameters_file:
         files[BATCHING_FILE] = specification.batching_parameters_file
@@ -61,7 +61,7 @@ def command(specification: ServingConfiguration, program_path: str, models_path:
 
 
 def environment(specification: ServingConfiguration) -> dict[str, str]:
-    """The variables that the server gets beside those of its host."""
+    """Return the variables that the server gets in addition to those of its host."""
     own = {
         "TFSERVING_EMBEDDED_ADDRESS": specification.address,
         "TFSERVING_EMBEDDED_RELOAD_BELOW": json.dumps([model.base_path for model in specification.models]),
@@ -72,24 +72,24 @@ def environment(specification: ServingConfiguration) -> dict[str, str]:
 
 
 def decide_started(
-    wanted: ServingConfiguration, found: ServingConfiguration | None, running: bool, beside: bool = False
+    wanted: ServingConfiguration, found: ServingConfiguration | None, running: bool, alongside: bool = False
 ) -> Decision:
-    """The Decision for state started. found: the specification that was last started, or None. running: whether that server lives; beside: and its
-    successor is proven beside it."""
+    """Return the Decision for state started. found: the specification that was last started, or None. running: whether that server lives; alongside:
+    and its successor is checked alongside it."""
     header = f"server {wanted.name}"
     if running and found is not None and derived_flags.digest(found) == derived_flags.digest(wanted):
         return Decision(False, found.to_dict(), wanted.to_dict(), header=header)
-    actions = [f"prove a candidate beside the server {wanted.name}"] if running and beside else []
-    actions += [f"stop the server {wanted.name}, whose specification changed"] if running else []
+    actions = [f"check a candidate alongside the server {wanted.name}"] if running and alongside else []
+    actions += [f"stop the server {wanted.name}, whose configuration changed"] if running else []
     actions.append(f"start the server {wanted.name}")
     return Decision(True, found.to_dict() if found and running else {}, wanted.to_dict(), tuple(actions), header=header)
 
 
 def decide_absent(name: str, found: ServingConfiguration | None, running: bool) -> Decision:
-    """The Decision for state absent. found: as in decide_started."""
+    """Return the Decision for state absent. found: as in decide_started."""
     if found is None and not running:
         return Decision(False, {}, {}, header=f"server {name}")
-    actions = ([f"stop the server {name}"] if running else []) + [f"forget the server {name}"]
+    actions = ([f"stop the server {name}"] if running else []) + [f"remove the files of the server {name}"]
     return Decision(True, found.to_dict() if found else {}, {}, tuple(actions), header=f"server {name}")
 
 
@@ -97,4 +97,6 @@ def _check_flag(name: str, value: Any) -> None:
     server_options.refuse_own_flag(name, server_options.EMBEDDED_OWN_FLAGS)
     server_options.check_flag(name, value, questions.releases()[-1])
     if name in embedded_flags.NOT_BUILT and value != embedded_flags.FLAGS[name][1]:
-        raise FleetError("the embedded server does not have this", where=f"flags.{name}", remedy="Leave it out.")
+        raise FleetError(
+            "the embedded server does not support this flag", where=f"flags.{name}", remedy="Leave it out."
+        )

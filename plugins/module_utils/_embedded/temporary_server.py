@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that serves one version for a moment, on a free port of the loopback, so that it can be asked as its clients will ask it."""
+"""Adapter that serves one version for a moment, on a free loopback port, so that it can be checked with requests of its clients."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ def _wait(server: subprocess.Popen[bytes], log: str, end: float) -> None:
         if _READY in words:
             return
         if server.poll() is not None or time.monotonic() > end:
-            said = _FAULT.search(words)
-            if said:
-                raise refused.Refused(f"the server does not load it: {said.group(1).strip()}")
+            found = _FAULT.search(words)
+            if found:
+                raise refused.Refused(f"the server does not load it: {found.group(1).strip()}")
             lines = [line.strip() for line in words.splitlines() if line.strip()]
             raise FleetError(
-                f"the server does not load it: {' | '.join(lines[-4:]) or 'it said nothing'}", where="through_server"
+                f"the server does not load it: {' | '.join(lines[-4:]) or 'no output'}", where="through_server"
             )
         time.sleep(_POLL_S)

@@ -243,7 +243,7 @@ def test_a_label_that_was_moved_while_the_server_ran_stays(host, model_directory
     changed, server = host.server(**described)
     assert changed and label("canary", server) == canary
     wrong = host.run(**{**described, "flags": CONTRADICTION, "side_by_side": False})
-    assert wrong["msg"].endswith("The server before it runs again.")
+    assert wrong["msg"].endswith("The earlier server was started again.")
     assert label("canary", server) == canary
 
     model["labels"] = {"stable": 1, "canary": None}
@@ -279,8 +279,8 @@ def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, 
 
     batching.write_text("max_batch_size { value: 5 }\n", encoding="utf-8")
     assert host.run(check=True, **options)["actions"] == [
-        "prove a candidate beside the server m",
-        "stop the server m, whose specification changed",
+        "check a candidate alongside the server m",
+        "stop the server m, whose configuration changed",
         "start the server m",
     ]
     batching.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
@@ -290,14 +290,14 @@ def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, 
     assert (
         wrong["failed"]
         and "You cannot configure all." in wrong["msg"]
-        and wrong["msg"].endswith("The server before it goes on serving.")
+        and wrong["msg"].endswith("The current server keeps serving.")
     )
     assert wrong["fault"]["serves"] and lives(server["pid"])
     wrong = host.run(flags=CONTRADICTION, side_by_side=False)
     assert (
         wrong["failed"]
         and "You cannot configure all." in wrong["msg"]
-        and wrong["msg"].endswith("The server before it runs again.")
+        and wrong["msg"].endswith("The earlier server was started again.")
     )
     assert wrong["fault"]["serves"] and not lives(server["pid"])
     changed, restored = host.server(**options)
@@ -311,7 +311,7 @@ def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, 
     python.unlink()
     wrong = host.run(flags=CONTRADICTION, side_by_side=False)
     assert (
-        "The server before it could not be started again either" in wrong["msg"]
+        "The earlier server could not be started again either" in wrong["msg"]
         and "serves" not in wrong["fault"]
         and not lives(server["pid"])
     )
@@ -350,9 +350,9 @@ def judged_host(tmp_path_factory, deployed):
 def doubling_server(judged, deployed):
     """The server of that host. What failed before it came is not left running."""
     first = judged.run(model_base_path=str(deployed / "wrong"))
-    assert (
-        first["failed"] and 'the gate "agrees with the reference" is closed: y: differs by up to 0.5' in first["msg"]
-    ), "3x is half of 2x more"
+    assert first["failed"] and 'check "agrees with the reference" failed: y: differs by up to 0.5' in first["msg"], (
+        "3x is half of 2x more"
+    )
     assert judged.info()["servers"][0]["state"] == "stopped", "what never served is not left running"
     _changed, server = judged.server()
     assert doubles(server) and server["gap_s"] is None
@@ -366,16 +366,14 @@ def doubling_server(judged, deployed):
         ("renamed", "proven", "serving_default.outputs.z: nothing became float32"),
         ("broken", "started", "Can't parse"),
         ("fatal", "proven", "one request with no rows ends the server (by SIGABRT: a check inside the server failed)"),
-        ("absent", "proven", "No such file or directory; the server would wait for ever"),
-        ("absent", "started", "No such file or directory; the server would wait for ever"),
+        ("absent", "proven", "No such file or directory; the server would wait forever"),
+        ("absent", "started", "No such file or directory; the server would wait forever"),
     ],
 )
-def test_what_serves_is_not_replaced_by_what_fails_a_gate(judged, doubling, deployed, model, state, words):
+def test_what_serves_is_not_replaced_by_what_fails_a_check(judged, doubling, deployed, model, state, words):
     told = judged.run(model_base_path=str(deployed / model), state=state, flags={"max_num_load_retries": 0})
     assert told["failed"] and words in told["msg"] and "\n" not in told["msg"], told["msg"]
-    assert (
-        model == "absent" or told["msg"].endswith("The server before it goes on serving.") and told["fault"]["serves"]
-    )
+    assert model == "absent" or told["msg"].endswith("The current server keeps serving.") and told["fault"]["serves"]
     assert lives(doubling["pid"]) and doubles(doubling)
 
 
@@ -459,8 +457,8 @@ def test_a_function_that_did_not_judge_the_version_judges_nothing(judged, doubli
     other = tmp_path / "other.py"
     other.write_text((converted / "far.py").read_text(encoding="utf-8").replace("2", "3"), encoding="utf-8")
     for file, words in (
-        (other, "it is not the function that judged the version"),
-        (tmp_path / "none.py", "cannot be read: No such file or directory"),
+        (other, "it is not the metric function that this version was converted with"),
+        (tmp_path / "none.py", "cannot read the metric function: No such file or directory"),
     ):
         told = judged.run(model_base_path=str(converted / "function"), metric_function=file, **LITE)
         assert told["failed"] and words in told["msg"] and "\n" not in told["msg"] and lives(doubling["pid"]), told[
@@ -476,7 +474,7 @@ def test_a_server_is_swapped_and_keeps_its_ports(judged, deployed, converted, tm
             model_base_path=str(deployed / "renamed"), samples=judged.options["samples"], side_by_side=False
         )
         assert "serving_default.outputs.z: nothing became float32" in told["msg"] and told["msg"].endswith(
-            "The server before it runs again."
+            "The earlier server was started again."
         )
         changed, swapped = host.server(
             model_base_path=str(converted / "rmse"), flags={"prefer_tflite_model": True}, tolerance=3
@@ -518,7 +516,7 @@ def test_what_is_served_beside_what_is_wanted(tmp_path, model_directory):
             "state": "END",
             "error": f"Can't parse {folder}/2/saved_model.pb as binary proto",
         }
-        assert model["drift"] == ["version 2 is wanted and not AVAILABLE", "version 1 is served and not wanted"]
+        assert model["drift"] == ["version 2 is configured but not AVAILABLE", "version 1 is served but not configured"]
 
         os.kill(server["pid"], signal.SIGSTOP)
         silent = host.info()
@@ -618,11 +616,11 @@ def test_the_only_server_of_a_host_need_not_be_named(tmp_path):
             "model_server", state="absent", state_directory=tmp_path, engine_socket="/nonexistent.sock", check=True
         )
 
-    assert "no server is named, and this host has none" in absent()["msg"]
+    assert "the name of the server is missing; servers on this host: none" in absent()["msg"]
     for name in ("digits", "shop"):
         (tmp_path / "servers" / name).mkdir(parents=True)
         (tmp_path / "servers" / name / "server.json").write_text("{}", encoding="utf-8")
         found = absent()
         if name == "digits":
             assert found["server"]["name"] == "digits"
-    assert "this host has digits, shop. Name the one that is meant (tfs_server_name" in found["msg"]
+    assert "servers on this host: digits, shop. Set name (tfs_server_name" in found["msg"]

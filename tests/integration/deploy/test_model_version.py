@@ -174,9 +174,7 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
     told = good(source=repaired, **options)
     assert told["published"] and told["version"] == 20, "what the server said of this number before is not taken for it"
     # A version that was seen to serve well is not withdrawn because of samples that are wrong.
-    refused(
-        "is not served as it should be", "so it stays", source=repaired, **{**options, "samples": samples["foreign"]}
-    )
+    refused("is not served correctly", "so it stays", source=repaired, **{**options, "samples": samples["foreign"]})
     assert good(source=repaired, **options)["changed"] is False
 
 
@@ -208,7 +206,7 @@ def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_director
     source = variant(model_directory, tmp_path / "a", "elsewhere")
     refused(
         "version 40 was withdrawn, no version serves",
-        "the server knows no model nobody",
+        "the server does not know the model nobody",
         source=source,
         version=40,
         **dict(
@@ -220,12 +218,12 @@ def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_director
     )
     assert visible(tmp_path / "nobody") == []
     elsewhere = dict(options, path=str(tmp_path / "elsewhere"), ready_timeout_s=2)
-    refused("version 40 was withdrawn", "the server does not look at it", source=source, version=40, **elsewhere)
+    refused("version 40 was withdrawn", "the server does not load it", source=source, version=40, **elsewhere)
     assert visible(tmp_path / "elsewhere") == []
     before = visible(Path(options["path"]))
     refused(
         "UNAVAILABLE",
-        "Nothing was changed. Look whether this is the gRPC port",
+        "Nothing was changed. Check that this is the gRPC port",
         source=source,
         **dict(options, server={"port": 1, "model": "m"}),
     )
@@ -240,8 +238,8 @@ def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_director
     # A lower version than what the policy serves: what was there before this run stays there.
     assert good(path=str(tmp_path / "lower"), source=source, remote_src=True, version=0)["published"]
     refused(
-        "version 0 is not served as it should be",
-        "It was there already, so it stays",
+        "version 0 is not served correctly",
+        "It was already there, so it stays",
         version=0,
         **dict(options, path=str(tmp_path / "lower"), ready_timeout_s=2),
     )
@@ -310,11 +308,11 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         assert (promoted["changed"], promoted["pruned"], promoted["served"]) == (True, [1], [2])
         assert [json.loads(promoted["diff"][side])["listed"] for side in ("before", "after")] == [[1, 2], [2]]
         assert not good(version=2, label="stable", keep=1, **options)["changed"]
-        refused("version 7 is not there; there: 2", version=7, label="stable", **options)
+        refused("version 7 is missing; present: 2", version=7, label="stable", **options)
         listed = config.read_text(encoding="utf-8")
         shutil.copytree(wrong, folder / "1")
         refused(
-            "version 1 is not served as it should be",
+            "version 1 is not served correctly",
             "y: differs by up to",
             "so it stays",
             version=1,
@@ -369,7 +367,7 @@ def test_a_version_that_is_there_is_listed(serve, model_directory, tmp_path):
     # Lists that would harm the server. Recorded of TensorFlow Serving 2.20.0: the first unloads what serves, the second makes it refuse all later lists.
     listed = config.read_text(encoding="utf-8")
     for harmful, words in (
-        (listed.replace("versions: 1", "versions: 9"), "it lists version 9 of m, which is not there"),
+        (listed.replace("versions: 1", "versions: 9"), "it lists version 9 of m, which is not in the model's folder"),
         (listed.replace('model_platform: "tensorflow"', ""), "it lists the model m without model_platform"),
     ):
         assert harmful != listed
@@ -449,10 +447,7 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
         time.sleep(0.01)
     server.stop(signal.SIGKILL)
     told = modules.result(process)
-    assert (
-        told["failed"]
-        and "version 4 was withdrawn, no version serves: the server does not answer any more" in told["msg"]
-    )
+    assert told["failed"] and "version 4 was withdrawn, no version serves: the server no longer answers" in told["msg"]
     assert visible(folder) == ["1", "2"]
 
 
@@ -632,7 +627,7 @@ def test_archives(model_directory, tmp_path):
                 (evil("/outside"), "would be written outside"),
                 (tmp_path / "link.zip", "m/link is a link or a device"),
                 (evil("n/saved_model.pb"), "holds several models: m, n"),
-                (tmp_path / "nowhere", "neither a folder nor an archive"),
+                (tmp_path / "nowhere", "there is no folder or archive at this path"),
                 (version / "saved_model.pb", "no archive that can be read"),
                 (tmp_path, "it is no version of a model"),
             )
@@ -694,7 +689,7 @@ def test_folders_that_are_no_versions(model_directory, tmp_path):
     other = variant(model_directory, tmp_path / "w", "w")
     refused("version 7 is there already and holds something else", source=other, version=7, **options)
     refused(
-        f"{folder}/9: there is something of this name already that is no version. Remove it.",
+        f"{folder}/9: a file of this name exists, and it is not a version. Remove it.",
         source=other,
         version=9,
         **options,
@@ -718,9 +713,7 @@ def test_sources_and_addresses_that_are_none(model_directory, tmp_path):
     )
     refused("source: it is empty", path=path, source="", remote_src=True)
     refused("http://[::1/m.tar: is no address: Invalid IPv6 URL", path=path, source="http://[::1/m.tar")
-    refused(
-        "cannot be written: Not a directory", path=f"{source}/saved_model.pb/m", source=str(source), remote_src=True
-    )
+    refused("cannot write it: Not a directory", path=f"{source}/saved_model.pb/m", source=str(source), remote_src=True)
     (source / "link").symlink_to("/nonexistent")
     refused(
         f"{source}/link: it is neither a file nor a directory of a model",
@@ -767,7 +760,7 @@ def refuse_to_nobody(folder, source):
     told = json.loads(done.stdout)
     assert (
         told["msg"]
-        == f"{folder}/.tfserving-lock: cannot be written: Permission denied. Run as the user whose folder it is."
+        == f"{folder}/.tfserving-lock: cannot write it: Permission denied. Run as the user that owns the folder."
         and visible(folder) == []
     )
 
@@ -879,7 +872,7 @@ def test_other_warm_up_requests_replace_those_of_the_version(model_directory, tm
     for check_mode in (True, False):
         result = good(check_mode=check_mode, **by_path)
         assert (result["changed"], result["published"], result["version"]) == (True, False, 42)
-        assert result["actions"] == ["renew the warm-up requests and the judgement of version 42"]
+        assert result["actions"] == ["replace the warm-up requests and accuracy figures of version 42"]
         assert (tmp_path / "m" / "42" / WARMUP).read_bytes() == (FIRST if check_mode else SECOND)
     assert json.loads(result["diff"]["before"])["manifest"] != json.loads(result["diff"]["after"])["manifest"]
     assert not good(**by_path)["changed"] and visible(tmp_path / "m") == ["42"]

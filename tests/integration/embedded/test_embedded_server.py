@@ -751,7 +751,7 @@ def test_rest_goes_on_while_no_descriptors_are_left(servers):
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 20, before[1]))
     idle = [socket.create_connection(("127.0.0.1", server.rest_port)) for _number in range(60)]
     try:
-        server.wait_for("The REST port could not take a connection")
+        server.wait_for("The REST port could not accept a connection")
         assert rest(server, "GET", BASE)[0] == 200
     finally:
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container engine is told to make of a server, and what the gates judge."""
+"""What a container engine is told to make of a server, and what the checks judge."""
 
 from __future__ import annotations
 
@@ -318,19 +318,19 @@ def test_versions_that_cannot_be(policy, labelled, present, words):
     assert words in str(caught.value)
 
 
-def test_careless_requests():
+def test_malformed_requests():
     inputs = {"x": {"dtype": "float32", "shape": [None, 8, 8, 1]}}
     good = checks.made_up(inputs)
     assert good["x"].shape == (1, 8, 8, 1)
-    sent = {what: (request["x"].dtype, request["x"].shape) for what, request in checks.careless(inputs, good)}
+    sent = {what: (request["x"].dtype, request["x"].shape) for what, request in checks.malformed(inputs, good)}
     assert sent == {
-        "a rank too low": ("float32", (1, 8, 8)),
+        "a rank that is too low": ("float32", (1, 8, 8)),
         "rank 1": ("float32", (64,)),
-        "a rank too high": ("float32", (1, 8, 8, 1, 1)),
+        "a rank that is too high": ("float32", (1, 8, 8, 1, 1)),
         "another dtype": ("float64", (1, 8, 8, 1)),
         "no rows": ("float32", (0, 8, 8, 1)),
     }
-    assert checks.careless({"s": {"dtype": "string", "shape": []}}, {"s": tensors.filled("string", [])}) == []
+    assert checks.malformed({"s": {"dtype": "string", "shape": []}}, {"s": tensors.filled("string", [])}) == []
     assert checks.made_up({"x": {"dtype": "float32", "shape": None}}) is None
 
 
@@ -349,7 +349,7 @@ def test_versions_that_load_and_versions_that_never_will():
     ) == "version 1 is not AVAILABLE: DATA_LOSS" and not checks.is_loading([available, broken], [1, 2])
     assert checks.unavailable(
         [available], [1, 2]
-    ) == "version 1 is unknown to the server; it has 2" and checks.is_loading([available], [1, 2])
+    ) == "version 1 is not known to the server; known: 2" and checks.is_loading([available], [1, 2])
 
 
 def test_changed_signatures():
@@ -371,7 +371,7 @@ def test_changed_signatures():
         "serving_default.outputs.y: float32 [?] became nothing",
         "serving_default.outputs.z: nothing became float32 [?]",
     ]
-    assert checks.changed_signature(before, {}) == ["the signature serving_default is gone"]
+    assert checks.changed_signature(before, {}) == ["the signature serving_default is missing"]
 
 
 @pytest.mark.parametrize(
@@ -379,9 +379,9 @@ def test_changed_signatures():
     [
         # github.com/tensorflow/serving/issues/1963: 2.6.2 reads s3://, 2.7.0 answers "File system scheme 's3' not implemented".
         ("2.6.2", "s3://bucket/m", None),
-        ("2.7.0", "s3://bucket/m", "no file system for s3://"),
-        ("2.20.0", "s3://bucket/m", "no file system for s3://"),
-        ("2.20.0", "hdfs://name:9000/m", "no file system for hdfs://"),
+        ("2.7.0", "s3://bucket/m", "cannot read s3://"),
+        ("2.20.0", "s3://bucket/m", "cannot read s3://"),
+        ("2.20.0", "hdfs://name:9000/m", "cannot read hdfs://"),
         ("2.20.0", "gs://bucket/m", None),
         ("2.20.0", "/srv/m", None),
     ],

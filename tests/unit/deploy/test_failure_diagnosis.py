@@ -39,8 +39,8 @@ NO_VERSION = (
             "SIGILL",
             "AVX512F",
         ),
-        (137, True, "I am fine", "", "killed for want of memory, its limit is 256 MiB (OOM)", "I am fine"),
-        (137, False, "", "", "SIGKILL: killed for want of memory (its limit is 256 MiB) or from outside", "nothing"),
+        (137, True, "I am fine", "", "it was killed: out of memory (limit 256 MiB)", "I am fine"),
+        (137, False, "", "", "SIGKILL: out of memory (limit 256 MiB), or killed by another process", "nothing"),
         (
             126,
             False,

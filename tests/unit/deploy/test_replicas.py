@@ -80,7 +80,7 @@ def test_going_back():
         "a": replicas.PREVIOUS,
         "b": replicas.PREVIOUS,
     }
-    with pytest.raises(FleetError, match="no server before"):
+    with pytest.raises(FleetError, match="no earlier server was kept"):
         replicas.back({"digits": seen("running"), "digits-gpu1": seen("running")})
 
 
@@ -118,8 +118,8 @@ def test_one_result_for_all():
         == ["digits", "digits-gpu1"]
     )
     assert not replicas.whole([result("digits", False), result("digits-gpu1", False)])["changed"]
-    said = replicas.said(dict(both["server"], rest_port=8501, gap_s=2.5))
-    assert said == "digits: started, gRPC 127.0.0.1:8500, REST 127.0.0.1:8501 (docker), silent for 2.5 s"
+    said = replicas.summary(dict(both["server"], rest_port=8501, gap_s=2.5))
+    assert said == "digits: started, gRPC 127.0.0.1:8500, REST 127.0.0.1:8501 (docker), no server answered for 2.5 s"
 
 
 def test_a_fault_tells_what_serves_already():
@@ -127,10 +127,9 @@ def test_a_fault_tells_what_serves_already():
     before = [{"changed": True, "server": {"name": "digits"}}]
     fault = replicas.in_part(FleetError("it is full", where="digits-gpu1"), before)
     assert (
-        str(fault) == "digits-gpu1: it is full. The server before it, digits, serves already."
-        and fault.as_dict()["serves"]
+        str(fault) == "digits-gpu1: it is full. The new server digits is already serving." and fault.as_dict()["serves"]
     )
-    told = ServesOn("it is full", remedy="Empty it. The server before it runs again.")
+    told = ServesOn("it is full", remedy="Empty it. The earlier server was started again.")
     assert replicas.in_part(told, before) is told and replicas.in_part(FleetError("x"), []).remedy is None
 
 
@@ -173,10 +172,10 @@ def test_what_an_earlier_deployment_stopped_stays_stopped():
 
 def test_nothing_goes_back_where_one_cannot():
     other = {**of("new"), transaction.PREVIOUS: transaction.Seen("4", "exited", "d", "i")}
-    with pytest.raises(FleetError, match="no server before that of deployment new was kept") as caught:
+    with pytest.raises(FleetError, match="the server from before deployment new was not kept") as caught:
         replicas.back({"g0": of("new"), "g1": other}, "new", MOMENTS)
     assert caught.value.where == "g1" and "stopped" in caught.value.remedy
-    with pytest.raises(FleetError, match="no server before that of deployment new"):
+    with pytest.raises(FleetError, match="the server from before deployment new was not kept"):
         replicas.back({"g0": of("new", previous=False)}, "new", MOMENTS)
     assert replicas.back({"g0": of("new", "exited", previous=False)}, "new", MOMENTS) == [], "it was stopped instead"
     other[transaction.SERVING] = replace(other[transaction.SERVING], state="exited")

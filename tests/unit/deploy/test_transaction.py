@@ -39,11 +39,11 @@ def played(seen, steps, digest="new"):
             seen[step.role] = Seen("9", "created", digest, "image")
         elif step.verb == "stop":
             seen[step.role] = replace(seen[step.role], state="exited")
-        elif step.verb == "settle":
-            seen = played(seen, [Step("start", SERVING), *transaction.settle(seen)])
+        elif step.verb == "recover":
+            seen = played(seen, [Step("start", SERVING), *transaction.finish(seen)])
         elif step.verb == "start":
             seen = transaction.expected(seen, [step])
-        elif step.verb in ("prove", "verify"):
+        elif step.verb in ("check", "verify"):
             assert seen[step.role].runs
         else:
             assert step.verb != "rename" or step.to not in seen, f"{step.to} is taken"
@@ -56,7 +56,7 @@ def digests(seen):
 
 
 def test_nothing_is_done_when_nothing_changed():
-    assert transaction.mend({SERVING: NEW, PREVIOUS: OLDER}) == []
+    assert transaction.recover({SERVING: NEW, PREVIOUS: OLDER}) == []
     assert transaction.to_started({SERVING: NEW, PREVIOUS: OLDER}, WANTED, True) == []
     assert transaction.to_started({SERVING: NEW}, Wanted("new", None), True) == [], (
         "an image that is not there under its name any more changes nothing"
@@ -74,11 +74,11 @@ def test_a_run_that_is_killed_after_any_step_is_finished_or_undone_by_the_next(b
     assert digests(played(before, steps)) == goal
     for done in range(len(steps) + 1):
         left = played(before, steps[:done])
-        mended = played(left, transaction.mend(left))
-        assert set(mended) <= {SERVING, PROVEN, PREVIOUS}
-        assert SERVING not in before or mended[SERVING].runs, f"nothing serves after {steps[:done]}"
-        assert mended == transaction.expected(left, transaction.mend(left)), "what check mode expects"
-        assert digests(played(mended, transaction.to_started(mended, WANTED, side_by_side))) == goal
+        recovered = played(left, transaction.recover(left))
+        assert set(recovered) <= {SERVING, PROVEN, PREVIOUS}
+        assert SERVING not in before or recovered[SERVING].runs, f"nothing serves after {steps[:done]}"
+        assert recovered == transaction.expected(left, transaction.recover(left)), "what check mode expects"
+        assert digests(played(recovered, transaction.to_started(recovered, WANTED, side_by_side))) == goal
 
 
 def test_a_rollback_that_is_killed_after_any_step():
@@ -87,8 +87,8 @@ def test_a_rollback_that_is_killed_after_any_step():
     assert digests(played(before, steps)) == {SERVING: ("old", True), PREVIOUS: ("new", False)}
     for done in range(len(steps) + 1):
         left = played(before, steps[:done])
-        mended = played(left, transaction.mend(left))
-        assert set(mended) == {SERVING, PREVIOUS} and mended[SERVING].runs, f"after {steps[:done]}"
+        recovered = played(left, transaction.recover(left))
+        assert set(recovered) == {SERVING, PREVIOUS} and recovered[SERVING].runs, f"after {steps[:done]}"
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])
@@ -101,7 +101,7 @@ def test_what_served_before_a_deployment_is_kept_when_the_deployment_makes_its_s
         left = played(before, steps[:done])
         for role in {NEXT, SERVING} & {role for role, one in left.items() if one.id == "9"}:
             left[role] = replace(left[role], deployment="monday", predecessor=OLDER.id)
-        ended = played(left, transaction.mend(left))
+        ended = played(left, transaction.recover(left))
         ended = played(ended, transaction.to_started(ended, replace(WANTED, deployment="monday"), side_by_side))
         assert digests(ended) == {SERVING: ("new", True), PREVIOUS: ("older", False)}, f"after {steps[:done]}"
 
@@ -118,7 +118,7 @@ def test_what_served_before_a_deployment_is_kept_when_the_deployment_makes_its_s
 def test_what_serves_runs_until_its_successor_is_proven():
     steps = transaction.to_started({SERVING: OLD}, WANTED, side_by_side=True)
     verbs = [(step.verb, step.role) for step in steps]
-    assert verbs.index(("prove", CANDIDATE)) < verbs.index(("stop", REPLACED)) < verbs.index(("verify", SERVING))
+    assert verbs.index(("check", CANDIDATE)) < verbs.index(("stop", REPLACED)) < verbs.index(("verify", SERVING))
     assert verbs[-1] == ("rename", REPLACED), "and what it replaced is kept"
     assert [step.verb for step in transaction.to_started({SERVING: OLD}, WANTED, False)] == [
         "create",
@@ -126,17 +126,17 @@ def test_what_serves_runs_until_its_successor_is_proven():
         "stop",
         "rename",
         "start",
-        "prove",
+        "check",
         "rename",
     ]
 
 
 def test_a_proven_candidate_is_swapped_without_being_proven_again():
-    steps = transaction.to_started({SERVING: OLD}, WANTED, True, prove_only=True)
+    steps = transaction.to_started({SERVING: OLD}, WANTED, True, candidate_only=True)
     proven = played({SERVING: OLD}, steps)
     assert digests(proven) == {SERVING: ("old", True), PROVEN: ("new", True)}
-    assert transaction.to_started(proven, WANTED, True, prove_only=True) == []
-    assert "prove" not in [step.verb for step in transaction.to_started(proven, WANTED, True)]
+    assert transaction.to_started(proven, WANTED, True, candidate_only=True) == []
+    assert "check" not in [step.verb for step in transaction.to_started(proven, WANTED, True)]
     other = transaction.to_started(proven, Wanted("newer", "image"), True)
     assert other[0] == Step("remove", PROVEN)
 

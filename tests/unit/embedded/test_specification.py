@@ -56,7 +56,7 @@ def test_any_change_is_another_server(field, value):
     assert derived_flags.digest(other) != derived_flags.digest(GOOD)
     decision = specification.decide_started(other, GOOD, running=True)
     assert decision.changed and decision.before == GOOD.to_dict() and decision.after == other.to_dict()
-    assert decision.actions == ("stop the server digits, whose specification changed", "start the server digits")
+    assert decision.actions == ("stop the server digits, whose configuration changed", "start the server digits")
 
 
 def test_decisions():
@@ -65,10 +65,12 @@ def test_decisions():
         decision = specification.decide_started(GOOD, found, running=False)
         assert decision.changed and decision.before == {} and decision.actions == ("start the server digits",)
     assert not specification.decide_absent("digits", None, running=False).changed
-    assert specification.decide_absent("digits", GOOD, running=False).actions == ("forget the server digits",)
+    assert specification.decide_absent("digits", GOOD, running=False).actions == (
+        "remove the files of the server digits",
+    )
     assert specification.decide_absent("digits", GOOD, running=True).actions == (
         "stop the server digits",
-        "forget the server digits",
+        "remove the files of the server digits",
     )
 
 
@@ -148,7 +150,7 @@ def test_several_models_come_from_a_file():
         ("flags", {"port": 1}, "flags.port", "grpc_port instead"),
         ("flags", {"model_name": "x"}, "flags.model_name", "models instead"),
         ("flags", {"version": True}, "flags.version", "prints text and exits"),
-        ("flags", {"platform_config_file": "/x"}, "flags.platform_config_file", "does not have this"),
+        ("flags", {"platform_config_file": "/x"}, "flags.platform_config_file", "does not support this flag"),
         ("flags", {"enable_batching": False}, "flags.enable_batching", "contradicts"),
         ("environment", {"A B": "1"}, "environment", "not a valid name"),
         ("cpu_set", "", "cpu_set", "0-3,8"),

@@ -361,7 +361,7 @@ def test_the_servers_of_a_named_engine_that_does_not_answer_are_unseen(root):
     for named, why in ((stopped, "nothing listens at"), (root / "none.sock", "there is no socket at")):
         assert current_servers.in_containers(str(named)) == (
             [],
-            f"servers in containers cannot be seen: {why} {named}" + (": start the engine" if named == stopped else ""),
+            f"cannot see servers in containers: {why} {named}" + (": start the engine" if named == stopped else ""),
             [],
         )
 

@@ -177,7 +177,7 @@ def test_an_embedded_server_is_described_by_what_it_left():
 
 
 def test_servers_that_could_not_be_seen_are_not_taken_for_gone():
-    blind = {"asked": {"servers": [], "unseen": "servers in containers cannot be seen: permission denied"}}
+    blind = {"asked": {"servers": [], "unseen": "cannot see servers in containers: permission denied"}}
     hosts = {
         "new": dict(blind, ansible_facts={}),
         "old": dict(blind, ansible_facts={"tfserving_servers": [server()]}),

@@ -46,10 +46,8 @@ class Host:
         if state == "absent":
             return {}
         if given["model_base_path"].rpartition("/")[2] in self.fragile and not given.get("accept_fragile"):
-            # As the module's gate says it.
-            fault = FleetError(
-                f'the gate "survives careless requests" is closed: {ENDS}; it says: Segmentation fault', "m"
-            )
+            # As the module's check says it.
+            fault = FleetError(f'check "survives malformed requests" failed: {ENDS}; it says: Segmentation fault', "m")
             raise FleetError(str(fault), where="model_server") from fault
         port = 8500 + 2 * len(self.calls)
         self.servers[port] = dict(given, name=name, asked=[])

@@ -36,12 +36,12 @@ _RUN_IN_CALLER = -1
 
 
 def read_parameters(path: str) -> Any:
-    """The BatchingParameters message of a text file. Raises Status with TensorFlow Serving's texts."""
+    """Return the BatchingParameters message of a text file. Raises Status with TensorFlow Serving's texts."""
     return configuration.read_text_proto(path, "tensorflow.serving.BatchingParameters")
 
 
 def parameters_of_model(path: str, common: Any, per_model: bool) -> Any:
-    """The parameters for the version at path, or None where it is not batched: with per_model only what lies beside the model counts."""
+    """Return the parameters for the version at path, or None where it is not batched: with per_model only the file in the model's folder counts."""
     if not per_model:
         return common
     own = os.path.join(path, manifest.BATCHING)
@@ -87,7 +87,7 @@ class Scheduler:
         threading.Thread(target=self._rest, name="batching", daemon=True).start()
 
     def queue(self, parameters: Any) -> _Queue:
-        """A new queue: (name of the tensor that takes tickets, an array [rows, 2]; name of the tensor that is there when their batches ended)."""
+        """Return a new queue: (name of the tensor that takes tickets, an array [rows, 2]; name of the tensor that is there when their batches ended)."""
         import tensorflow
 
         options = queue_options(parameters)
@@ -122,7 +122,7 @@ class Scheduler:
                 self._last = time.monotonic()
 
     def _callable(self, queue: _Queue) -> Callable[[Any], object]:
-        """The function that puts tickets into the queue, of the session that lives or of a new one; the caller holds the lock."""
+        """Return the function that puts tickets into the queue, of the session that lives or of a new one; the caller holds the lock."""
         import tensorflow
         from tensorflow.core.protobuf import config_pb2
 
@@ -179,7 +179,7 @@ class BatchingSession:
         self._queues, self._bypassed = {key: scheduler.queue(parameters) for key in declared}, False
 
     def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
-        """As SavedModelSession.run, in a batch with whoever asks for the same tensors; for some outputs of a signature alone there is none."""
+        """As SavedModelSession.run, in a batch with other requests for the same tensors; for some outputs of a signature alone there is none."""
         self._session.check(feeds)
         queue = self._queues.get(_key(feeds, fetches))
         if queue is None:
@@ -263,7 +263,7 @@ class BatchingSession:
 
 
 def _key(inputs: Iterable[str], outputs: Iterable[str]) -> _Key:
-    """What tells the signatures of a model apart: the names of their tensors."""
+    """Return what tells the signatures of a model apart: the names of their tensors."""
     return frozenset(inputs), frozenset(outputs)
 
 
@@ -278,7 +278,7 @@ class _Task:
         self.rows, self.began, self.pieces, self.faults = _rows_of(feeds), time.monotonic(), [], []
 
     def outputs(self) -> dict[str, Any]:
-        """{tensor name: array} of all rows."""
+        """Return {tensor name: array} of all rows."""
         if len(self.pieces) == 1:
             return self.pieces[0][1]
         ordered = [piece for _first, piece in sorted(self.pieces, key=lambda piece: piece[0])]
@@ -314,7 +314,7 @@ def check_parameters(parameters: Any) -> None:
 
 
 def queue_options(parameters: Any) -> dict[str, Any]:
-    """What BatchFunction is told. With splitting all sizes up to the largest batch are allowed, since padding is this layer's work."""
+    """Return the options of BatchFunction. With splitting all sizes up to the largest batch are allowed, since padding is this layer's work."""
     enqueued = (
         parameters.max_enqueued_batches.value if parameters.HasField("max_enqueued_batches") else _MAX_ENQUEUED_BATCHES
     )
@@ -329,7 +329,7 @@ def queue_options(parameters: Any) -> dict[str, Any]:
 
 
 def padded_size(rows: int, allowed: Sequence[int]) -> int:
-    """The first of the allowed sizes that holds the rows, in their given order; the rows themselves where none does."""
+    """Return the first of the allowed sizes that holds the rows, in their given order; the rows themselves where none does."""
     return next((size for size in allowed if size >= rows), rows)
 
 
@@ -357,14 +357,14 @@ def _rows_of(feeds: Feeds) -> int:
 
 
 def _runs(tickets: Any) -> Any:
-    """(task, first row, last row) for each run of consecutive rows of one task in a batch of tickets."""
+    """Return (task, first row, last row) for each run of consecutive rows of one task in a batch of tickets."""
     breaks = numpy.flatnonzero((numpy.diff(tickets[:, 0]) != 0) | (numpy.diff(tickets[:, 1]) != 1)) + 1
     starts, ends = [0, *breaks], [*breaks, len(tickets)]
     return [(tickets[start, 0], tickets[start, 1], tickets[end - 1, 1]) for start, end in zip(starts, ends)]
 
 
 def _joined(name: str, arrays: list[Any], padding: int, pad_variable_length: bool) -> Any:
-    """The arrays of several tasks as one, and the first row of the last of them so many times more."""
+    """Return the arrays of several tasks as one, and the first row of the last of them so many times more."""
     if pad_variable_length:
         arrays = _of_one_shape(arrays)
     elif any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
@@ -378,7 +378,7 @@ def _joined(name: str, arrays: list[Any], padding: int, pad_variable_length: boo
 
 
 def _of_one_shape(arrays: list[Any]) -> list[Any]:
-    """The arrays, each padded behind every dimension but the first to the largest among them, with its own first value."""
+    """Return the arrays, each padded behind every dimension but the first to the largest among them, with its own first value."""
     ranks = {array.ndim for array in arrays}
     if len(ranks) > 1:
         raise status.Status(

@@ -21,7 +21,7 @@ _PLATFORM = "tensorflow"
 
 
 def of_flags(options: Mapping[str, Any]) -> list[models.ModelConfig]:
-    """The ModelConfigs that the flags name. Raises Status."""
+    """Return the ModelConfigs that the flags name. Raises Status."""
     if not options["model_config_file"]:
         return _checked([models.ModelConfig(options["model_name"], options["model_base_path"])])
     return of_list(of_file(options["model_config_file"]).model_config_list.config)
@@ -32,7 +32,7 @@ class NoPlatform(status.Status):
 
 
 def of_list(listed: Iterable[Any]) -> list[models.ModelConfig]:
-    """The ModelConfigs of a list of ModelConfig messages. Raises Status."""
+    """Return the ModelConfigs of a list of ModelConfig messages. Raises Status."""
     configs = _checked(
         [
             models.ModelConfig(
@@ -56,7 +56,7 @@ def of_list(listed: Iterable[Any]) -> list[models.ModelConfig]:
 
 
 def of_file(path: str) -> Any:
-    """The ModelServerConfig message of a text file. Raises Status."""
+    """Return the ModelServerConfig message of a text file. Raises Status."""
     return read_text_proto(path, "tensorflow.serving.ModelServerConfig")
 
 
@@ -108,7 +108,7 @@ def _apply(library: models.Library, listed: Iterable[Any], is_active: Callable[[
 
 
 def poll(library: models.Library, path: str, interval_s: float) -> None:
-    """Read the file every so many seconds, in a thread of its own, and serve what it lists; what is wrong with it is logged and changes nothing."""
+    """Read the file every so many seconds, in a separate thread, and serve what it lists; what is wrong with it is logged and changes nothing."""
     threading.Thread(target=_poll, args=(library, path, interval_s), name="configuration", daemon=True).start()
 
 
@@ -127,7 +127,7 @@ def _poll(library: models.Library, path: str, interval_s: float) -> None:
 
 
 def read_text_proto(path: str, kind: str) -> Any:
-    """The message of a text file; kind: its full name. Raises Status."""
+    """Return the message of a text file; kind: its full name. Raises Status."""
     try:
         with open(path, "rb") as stream:
             content = stream.read()
@@ -147,7 +147,7 @@ def read_text_proto(path: str, kind: str) -> Any:
 
 
 def _policy(policy: Any) -> tuple[int, tuple[int, ...] | None]:
-    """(latest, specific) of a ModelConfig."""
+    """Return (latest, specific) of a ModelConfig."""
     if policy.HasField("all"):
         return 0, None
     return max(1, policy.latest.num_versions), tuple(policy.specific.versions) if policy.HasField("specific") else None

@@ -62,12 +62,12 @@ class Method:
             raise invalid(f"{self.outputs_text}: {signature}")
 
     def tensors(self, signature: Any) -> dict[str, str]:
-        """{output: name of its tensor} of a signature."""
+        """Return {output: name of its tensor} of a signature."""
         return {alias: signature.outputs[alias].name for alias in self.outputs if alias in signature.outputs}
 
 
 def one(method: Method, session: Session, request: Any, timeout_ms: int = 0, by_name: bool = False) -> Any:
-    """The response message for a request of this method, without the version. by_name: as of Method.check. Raises Status or TensorFlow's errors."""
+    """Return the response message for a request of this method, without the version. by_name: as of Method.check. Raises Status or TensorFlow's errors."""
     response, name = wire.message(f"tensorflow.serving.{method.kind}Response")(), _signature_name(request.model_spec)
     if name not in session.signatures:
         raise invalid(f"No signature was found with the name: {name}")
@@ -111,7 +111,7 @@ def _run(session: Session, tasks: Iterable[tuple[Method, Any, Any]], given: Any,
 
 
 def _serialized(given: Any) -> Any:
-    """The array of the serialized examples of an Input message, each behind the context."""
+    """Return the array of the serialized examples of an Input message, each behind the context."""
     context = given.example_list_with_context.context.SerializeToString()
     listed = getattr(given, given.WhichOneof("kind") or "example_list").examples
     if not listed:

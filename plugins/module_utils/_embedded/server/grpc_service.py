@@ -33,9 +33,9 @@ except ImportError:
 _HEALTH_CHECK, _HEALTH_WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 _SERVING, _SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x03"
 _HEALTHY = ("", "ModelService", "PredictionService")
-# Workers beside those that serve: for calls whose message has not arrived, for those that are refused, and for clients that wait.
+# Workers in addition to those that serve: for calls whose message has not arrived, for those that are refused, and for clients that wait.
 _MORE_WORKERS, _MOST_RELOADS, _MOST_WATCHES = 512, 16, 64
-# How long connections may be idle, a client may take to say what it speaks, and when it is asked whether it is still there.
+# How long connections may be idle, a client may take to say what it speaks, and when gRPC checks whether it is still there.
 _TIMES = (
     ("grpc.max_connection_idle_ms", 300_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
@@ -122,7 +122,7 @@ class GrpcService:
 
     def _serve(self, method: _Method, content: bytes, context: Any) -> bytes:
         try:
-            if method == self._reload:  # It may take for ever, and is no request that somebody waits for at the end.
+            if method == self._reload:  # It may take forever, and shutting down does not wait for it.
                 with _one_of(self._reloads):
                     return method(content, context.is_active)
             with _one_of(self._calls), self._activity:
@@ -130,8 +130,8 @@ class GrpcService:
         except Exception as fault:
             return _failed(context, _status_of(fault))
 
-    def _counted(self, api: str, kind: str, answer: Callable[[Any, models.Asked, int], Any]) -> _Method:
-        """The method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
+    def _counted(self, api: str, kind: str, answer: Callable[[Any, models.Requested, int], Any]) -> _Method:
+        """Return the method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
         expected = wire.message(kind)
 
         def method(content: bytes, timeout_ms: int) -> bytes:
@@ -139,7 +139,7 @@ class GrpcService:
             try:
                 request = _parsed(expected, content)
                 name = request.model_spec.name
-                return _bytes(answer(request, _asked(request), timeout_ms))
+                return _bytes(answer(request, _requested(request), timeout_ms))
             except Exception as fault:
                 code = status.of(fault).code
                 raise
@@ -150,14 +150,14 @@ class GrpcService:
 
         return method
 
-    def _predict(self, request: Any, asked: models.Asked, timeout_ms: int) -> Any:
+    def _predict(self, request: Any, requested: models.Requested, timeout_ms: int) -> Any:
         response = self._predict_response()
-        with self._library.use(asked) as (number, session):
-            wanted = Request(asked.name, request.model_spec.signature_name, request.inputs, request.output_filter)
+        with self._library.use(requested) as (number, session):
+            wanted = Request(requested.name, request.model_spec.signature_name, request.inputs, request.output_filter)
             outputs = self._predictor.predict(session, wanted, timeout_ms)
         spec = response.model_spec
         spec.name, spec.version.value, spec.signature_name = (
-            asked.name,
+            requested.name,
             number,
             request.model_spec.signature_name or DEFAULT_SIGNATURE,
         )
@@ -166,8 +166,8 @@ class GrpcService:
         return response
 
     def _inferring(self, method: examples.Method) -> _Method:
-        def infer(request: Any, asked: models.Asked, timeout_ms: int) -> Any:
-            with self._library.use(asked) as (number, session):
+        def infer(request: Any, requested: models.Requested, timeout_ms: int) -> Any:
+            with self._library.use(requested) as (number, session):
                 response = self._predictor.infer(method, session, request, timeout_ms)
             response.model_spec.version.value = number
             return response
@@ -177,7 +177,7 @@ class GrpcService:
     def _infer_several(self, content: bytes, timeout_ms: int) -> bytes:
         request = _parsed(wire.message("tensorflow.serving.MultiInferenceRequest"), content)
         first = request.tasks[0] if request.tasks else wire.message("tensorflow.serving.InferenceTask")()
-        with self._library.use(_asked_by(first.model_spec)) as (number, session):
+        with self._library.use(_requested_by(first.model_spec)) as (number, session):
             response = self._predictor.infer_several(session, request, timeout_ms)
         for result in response.results:
             result.model_spec.version.value = number
@@ -185,22 +185,22 @@ class GrpcService:
 
     def _metadata(self, content: bytes, _timeout_ms: int) -> bytes:
         request = _parsed(wire.message("tensorflow.serving.GetModelMetadataRequest"), content)
-        asked = _asked(request)
+        requested = _requested(request)
         if not request.metadata_field:
             raise status.Status("INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != _SIGNATURES:
                 raise status.Status("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
         response = wire.message("tensorflow.serving.GetModelMetadataResponse")()
-        with self._library.use(asked) as (number, session):
+        with self._library.use(requested) as (number, session):
             response.metadata[_SIGNATURES].Pack(signature_map(session))
-        response.model_spec.name, response.model_spec.version.value = asked.name, number
+        response.model_spec.name, response.model_spec.version.value = requested.name, number
         return _bytes(response)
 
     def _status(self, content: bytes, _timeout_ms: int) -> bytes:
-        asked = _asked(_parsed(wire.message("tensorflow.serving.GetModelStatusRequest"), content))
+        requested = _requested(_parsed(wire.message("tensorflow.serving.GetModelStatusRequest"), content))
         response = wire.message("tensorflow.serving.GetModelStatusResponse")()
-        for number, state, fault in self._library.states(asked.name, asked.number):
+        for number, state, fault in self._library.states(requested.name, requested.number):
             added = response.model_version_status.add(version=number, state=grpc_api.STATES[state])
             added.status.error_code = grpc_api.CODES.index(fault.code) if fault else 0
             added.status.error_message = fault.message if fault else ""
@@ -248,7 +248,7 @@ if grpc is not None:
                 self._handlers[_HEALTH_WATCH] = grpc.unary_stream_rpc_method_handler(watch)
 
         def service(self, handler_call_details: Any) -> Any:
-            """The method's handler; None makes it UNIMPLEMENTED."""
+            """Return the method's handler; None makes it UNIMPLEMENTED."""
             return self._handlers.get(handler_call_details.method)
 
 
@@ -271,7 +271,7 @@ def _failed(context: Any, fault: status.Status) -> bytes:
 
 
 def _timeout_ms(left_s: float | None) -> int:
-    """What TensorFlow may take until a deadline, rounded up to few different values, since it prepares a run for each."""
+    """Return what TensorFlow may take until a deadline, rounded up to few different values, since it prepares a run for each."""
     if left_s is None:
         return 0
     left_ms = max(1, round(left_s * 1000))
@@ -308,7 +308,7 @@ def _start_fault(address: str, tls: Any) -> status.Status:
 
 
 def signature_map(session: Session) -> Any:
-    """The SignatureDefMap message of a session's signatures."""
+    """Return the SignatureDefMap message of a session's signatures."""
     made = wire.message("tensorflow.serving.SignatureDefMap")()
     for name, signature in session.signatures.items():
         made.signature_def[name].CopyFrom(signature)
@@ -322,14 +322,16 @@ def _parsed(kind: Any, content: bytes) -> Any:
         raise status.Status("INTERNAL", "Failed to parse the request") from fault
 
 
-def _asked(request: Any) -> models.Asked:
+def _requested(request: Any) -> models.Requested:
     if not request.HasField("model_spec"):
         raise status.Status("INVALID_ARGUMENT", "Missing ModelSpec")
-    return _asked_by(request.model_spec)
+    return _requested_by(request.model_spec)
 
 
-def _asked_by(spec: Any) -> models.Asked:
-    return models.Asked(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None)
+def _requested_by(spec: Any) -> models.Requested:
+    return models.Requested(
+        spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label or None
+    )
 
 
 def _status_of(fault: BaseException) -> status.Status:

@@ -39,7 +39,7 @@ class Connections:
         """Add a connection. Raises OSError where all others are at work."""
         with self._changed:
             if len(self._open) - len(self._leaving) >= self._most and not self._close_one():
-                raise OSError(f"{self._most} requests are at work")
+                raise OSError(f"{self._most} requests are in progress")
             self._open.add(one)
             self._waiting[one] = None
 
@@ -177,7 +177,7 @@ class Connection:
         return bool(piece)
 
     def _line(self, until: float, most: int) -> bytes:
-        """The next line without its end, CR LF. Raises Refused, OSError."""
+        """Return the next line without its end, CR LF. Raises Refused, OSError."""
         start = 0
         while (end := self._ahead.find(b"\n", start)) < 0:
             start = len(self._ahead)
@@ -192,7 +192,7 @@ class Connection:
         return line[:-2]
 
     def _lines(self, until: float) -> list[bytes]:
-        """The lines of a head or a trailer, up to the empty one."""
+        """Return the lines of a head or a trailer, up to the empty one."""
         lines: list[bytes]
         lines, left = [], _MAX_HEAD
         while line := self._line(until, left):
@@ -241,9 +241,9 @@ class Connection:
             body += piece
             size -= len(piece)
 
-    def _continue(self, wish: str) -> None:
+    def _continue(self, expectation: str) -> None:
         """Ask for a body that the client holds back; one that is there already needs no word."""
-        if wish.lower() != "100-continue":
+        if expectation.lower() != "100-continue":
             raise Refused(417)
         with contextlib.suppress(socket.timeout):
             if self._ahead or self._more(0):

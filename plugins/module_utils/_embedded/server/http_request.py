@@ -40,7 +40,7 @@ class Head:
 
 
 def head(first: bytes, lines: Sequence[bytes]) -> Head:
-    """The Head of its lines, whose ends were cut off. Raises Refused."""
+    """Return the Head of its lines, whose ends were cut off. Raises Refused."""
     found = _FIRST_LINE.fullmatch(first)
     if not found:
         raise Refused()
@@ -52,7 +52,7 @@ def head(first: bytes, lines: Sequence[bytes]) -> Head:
 
 
 def fields(lines: Sequence[bytes]) -> dict[str, str]:
-    """{name in lower case: values with commas between them} of the lines of a head or a trailer. Raises Refused."""
+    """Return {name in lower case: values with commas between them} of the lines of a head or a trailer. Raises Refused."""
     found: dict[str, str] = {}
     for line in lines:
         field = _FIELD.fullmatch(line)  # 5.1: no blank before the colon. 5.2: no line continues another.
@@ -64,7 +64,7 @@ def fields(lines: Sequence[bytes]) -> dict[str, str]:
 
 
 def _length(headers: Mapping[str, str], old: bool) -> int | None:
-    """The length of the body, None for chunks (6.1 to 6.3). Raises Refused."""
+    """Return the length of the body, None for chunks (6.1 to 6.3). Raises Refused."""
     coding, length = headers.get("transfer-encoding"), headers.get("content-length", "0")
     if coding is not None:
         if coding.lower() != "chunked" or old or "content-length" in headers:
@@ -77,7 +77,7 @@ def _length(headers: Mapping[str, str], old: bool) -> int | None:
 
 
 def chunk_size(line: bytes, before: int) -> int:
-    """The size that the first line of a chunk gives, after so many bytes of other chunks. Raises Refused: TensorFlow Serving knows no extensions, and
+    """Return the size that the first line of a chunk gives, after so many bytes of other chunks. Raises Refused: TensorFlow Serving knows no extensions, and
     answers 413 to what is not a size."""
     if not _CHUNK_SIZE.fullmatch(line):
         raise Refused(413)

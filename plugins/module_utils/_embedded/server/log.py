@@ -12,7 +12,7 @@ import time
 
 
 def shown(text: str) -> str:
-    """What a client sent, in one line: it forges no lines of the log."""
+    """Return what a client sent, in one line: it forges no lines of the log."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 

@@ -114,7 +114,7 @@ class Server:
     def _stop(self, number: int, _frame: object) -> None:
         self._code = _SIGNALLED + number
         if not self._listening:
-            os._exit(self._code)  # Nobody is served yet, and what TensorFlow does meanwhile may take long.
+            os._exit(self._code)  # No client is served yet, and what TensorFlow does meanwhile may take long.
         self._stopping.set()
 
     def _listen(self, library: models.Library, tls: Any, metrics_path: str | None) -> None:
@@ -144,7 +144,7 @@ class Server:
         self._activity.reset()
         log.info("Entering the event loop ...")
         self._wait()
-        log.info("Ending: requests that run are finished first")
+        log.info("Stopping: running requests are finished first")
         if rest:
             rest.stop()
         grpc.stop(_GRACE_S)
@@ -160,7 +160,7 @@ class Server:
             self._stopping.wait(None if left_s == float("inf") else left_s)
 
     def _loader(self) -> Callable[[str, int, str], Session]:
-        """The function that makes a version's session of (name, number, path)."""
+        """Return the function that makes a version's session of (name, number, path)."""
         common = _common_parameters(self._options) if self._options["enable_batching"] else None
         scheduler = None
         if common is not None:
@@ -223,7 +223,7 @@ def load(
     _number: int,
     path: str,
 ) -> Session:
-    """The session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
+    """Return the session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
     loaded: Checked = (
         LiteSession(path, max(1, options["num_tflite_pools"]))
         if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE))
@@ -250,20 +250,20 @@ def _predictor(options: Mapping[str, Any]) -> Predictor:
 
 
 def _tls(options: Mapping[str, Any]) -> Any:
-    """The SSLConfig message that the flags name, or None. Raises Status."""
+    """Return the SSLConfig message that the flags name, or None. Raises Status."""
     if not options["ssl_config_file"]:
         return None
     tls = configuration.read_text_proto(options["ssl_config_file"], "tensorflow.serving.SSLConfig")
     if tls.client_verify and not tls.custom_ca:
         raise status.Status(
             "INVALID_ARGUMENT",
-            f"{options['ssl_config_file']} has client_verify without custom_ca, with which every client would be refused",
+            f"{options['ssl_config_file']} has client_verify without custom_ca, so it would reject every client",
         )
     return tls
 
 
 def _metrics_path(options: Mapping[str, Any]) -> str | None:
-    """Where the flags want the metrics, or None. Raises Status."""
+    """Return where the flags want the metrics, or None. Raises Status."""
     if not options["monitoring_config_file"] or not options["rest_api_port"]:
         return None
     wanted = configuration.read_text_proto(
@@ -273,7 +273,7 @@ def _metrics_path(options: Mapping[str, Any]) -> str | None:
 
 
 def _connections() -> tuple[int, int]:
-    """How many connections REST and gRPC may have, after this process may have as many descriptors as its hard limit allows."""
+    """Return how many connections REST and gRPC may have, after this process may have as many descriptors as its hard limit allows."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the server counts, under TensorFlow Serving's names, and the page that Prometheus reads. Counted from the start, shown only where asked for."""
+"""What the server counts, under TensorFlow Serving's names, and the page that Prometheus reads. Counted from the start, shown only where configured."""
 
 from __future__ import annotations
 
@@ -106,5 +106,5 @@ _ALL = (
 
 
 def page() -> str:
-    """The text that Prometheus reads."""
+    """Return the text that Prometheus reads."""
     return "".join(f"{line}\n" for metric in sorted(_ALL, key=lambda one: one.name) for line in metric.lines())

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which versions of which models are served: folders are polled, new versions loaded before old ones go, states kept for whoever asks, labels
+"""Which versions of which models are served: folders are polled, new versions loaded before old ones go, states kept for clients, labels
 given to versions. The whole list of models can be exchanged while it serves."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """Which model is meant: number is a version or None for the latest, label a version's label or None."""
 
     name: str
@@ -86,7 +86,7 @@ class Library:
         self._configs, self._versions, self._labels = None, {}, {}
         self._abandoned: set[str] = (
             set()
-        )  # Models that a client did not wait for to the end: whoever names them again waits.
+        )  # Models that a client did not wait for to the end: a later request that names them waits.
         self._changed = threading.Condition()
         self._loading, self._polling, self._reloading = threading.Lock(), threading.Lock(), threading.Lock()
         self._load_threads, self._turns = load_threads, contextlib.nullcontext()
@@ -94,7 +94,7 @@ class Library:
 
     def apply(self, configs: list[ModelConfig], is_active: Callable[[], bool] = lambda: True) -> None:
         """Serve these models and no others; returns when each model that is new has a version AVAILABLE. Raises Status when labels name versions that are
-        not available, and then nothing changed, or when all versions of a new model have failed, and all others are decided too; without retries one
+        not available, and then nothing changed, or when all versions of a new model have failed, and all others are also decided; without retries one
         that fails is enough, since it fails before others are loaded.
 
         Like TensorFlow Serving it waits for ever where a new model has no version, and what comes next waits behind it; the first list waits for all
@@ -150,7 +150,7 @@ class Library:
     def _wait_for(
         self, names: Collection[str], known: Collection[int], first: bool, is_active: Callable[[], bool]
     ) -> None:
-        """known: {id: version} of what was there before, whose fate says nothing about what was asked now."""
+        """known: {id: version} of what was there before, whose fate says nothing about what was requested now."""
         whole = first or not self._retries
 
         def fresh(name: str) -> list[Version]:
@@ -178,16 +178,16 @@ class Library:
             raise status.Status("UNKNOWN", f"{len(failed)} {words} did not become available: {{{listed}}}")
 
     @contextlib.contextmanager
-    def use(self, asked: Asked) -> Iterator[tuple[int, Session]]:
+    def use(self, requested: Requested) -> Iterator[tuple[int, Session]]:
         """(number, servable) of an available version; it stays loaded while the context is open. Raises Status."""
-        name, number = asked.name, asked.number
+        name, number = requested.name, requested.number
         if not name:
             raise status.invalid("ModelSpec has no name specified.")
         with self._changed:
-            if asked.label is not None:
-                number = self._labels.get(name, {}).get(asked.label)
+            if requested.label is not None:
+                number = self._labels.get(name, {}).get(requested.label)
                 if number is None:
-                    raise status.invalid(f"Unrecognized servable version label: {asked.label}")
+                    raise status.invalid(f"Unrecognized servable version label: {requested.label}")
             available = [
                 version
                 for version in self._versions.get(name, {}).values()
@@ -207,7 +207,7 @@ class Library:
                     self._changed.notify_all()
 
     def states(self, name: str, number: int | None = None) -> list[tuple[int, str, status.Status | None]]:
-        """[(number, state, Status or None)] of all versions ever seen, or of one; the newest first. Raises Status NOT_FOUND."""
+        """Return [(number, state, Status or None)] of all versions ever seen, or of one; the newest first. Raises Status NOT_FOUND."""
         with self._changed:
             found = [
                 (one.number, one.state, one.fault)
@@ -224,7 +224,7 @@ class Library:
             time.sleep(self._poll_interval_s)
             try:
                 self._poll_once()
-            except Exception as fault:  # The next poll may find what this one stumbled over mended.
+            except Exception as fault:  # At the next poll, the cause may be fixed.
                 log.error(f"Polling the models' folders failed: {type(fault).__name__}: {fault}")
 
     def _poll_once(self) -> None:
@@ -342,13 +342,13 @@ def _any_in(state: str, versions: Iterable[Version]) -> bool:
 
 
 def _settled(versions: Collection[Version], whole: bool) -> bool:
-    """Whether it is known of a model's versions that one is available, or that none will be; whole: of each of them what became of it."""
+    """Return whether it is known of a model's versions that one is available, or that none will be; whole: of each of them what became of it."""
     known = bool(versions) and all(version.state in (AVAILABLE, END) for version in versions)
     return known or (not whole and _any_in(AVAILABLE, versions))
 
 
 def aspired_versions(config: ModelConfig, names: Iterable[str]) -> dict[int, str]:
-    """{number: folder name} of the folder names that the model's policy wants served; names that are no numbers do not count."""
+    """Return {number: folder name} of the folder names that the model's policy wants served; names that are no numbers do not count."""
     numbered = {}
     for name in sorted(names):
         if name.isascii() and name.isdigit() and int(name) < 2**63:

@@ -37,7 +37,7 @@ class Predictor:
     check_method_names: bool
 
     def predict(self, session: Session, request: Request, timeout_ms: int = 0) -> dict[str, Any]:
-        """{output: array}. Raises Status or TensorFlow's errors."""
+        """Return {output: array}. Raises Status or TensorFlow's errors."""
         with _timed(request.model, "Predict"):
             name = request.signature or DEFAULT_SIGNATURE
             if name not in session.signatures:
@@ -54,12 +54,12 @@ class Predictor:
             return dict(zip(outputs, arrays))
 
     def infer(self, method: examples.Method, session: Session, request: Any, timeout_ms: int = 0) -> Any:
-        """The response message for a request of this method, without the version."""
+        """Return the response message for a request of this method, without the version."""
         with _timed(request.model_spec.name, method.api):
             return examples.one(method, session, request, timeout_ms, self.check_method_names)
 
     def infer_several(self, session: Session, request: Any, timeout_ms: int = 0) -> Any:
-        """The response message for a MultiInferenceRequest, without the version."""
+        """Return the response message for a MultiInferenceRequest, without the version."""
         return examples.several(session, request, timeout_ms, self.check_method_names)
 
 

@@ -28,7 +28,7 @@ _VALUE_FIELDS = (
 
 
 def answer(outputs: Mapping[str, Any], form: str) -> bytes:
-    """The body (bytes) for {output: array}: in the row form an object or value per example, in the column form one per output. Raises Status."""
+    """Return the body (bytes) for {output: array}: in the row form an object or value per example, in the column form one per output. Raises Status."""
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     texts = {name: _texts(name, array) for name, array in outputs.items()}
@@ -37,7 +37,7 @@ def answer(outputs: Mapping[str, Any], form: str) -> bytes:
 
 
 def results(result: Any) -> bytes:
-    """The body for a ClassificationResult or RegressionResult message."""
+    """Return the body for a ClassificationResult or RegressionResult message."""
     if result.DESCRIPTOR.name == "RegressionResult":
         values = _decimals(numpy.array([one.value for one in result.regressions], "float32"))
         return _encoded(f'{{\n    "results": [{", ".join(values)}]\n}}')
@@ -50,12 +50,12 @@ def results(result: Any) -> bytes:
 
 
 def error(message: str) -> bytes:
-    """The body (bytes) that says what is wrong."""
+    """Return the body (bytes) that says what is wrong."""
     return _encoded(f'{{\n    "error": {json.dumps(message, ensure_ascii=False)}\n}}')
 
 
 def statuses(states: Iterable[tuple[int, str, Status | None]]) -> bytes:
-    """The body for a model's status. states: [(number, state, Status or None)]."""
+    """Return the body for a model's status. states: [(number, state, Status or None)]."""
     listed = [
         {
             "version": str(number),
@@ -68,7 +68,7 @@ def statuses(states: Iterable[tuple[int, str, Status | None]]) -> bytes:
 
 
 def metadata(name: str, number: int, signatures: Mapping[str, Any]) -> bytes:
-    """The body for a model's metadata. signatures: {name: SignatureDef of _protocol.wire}."""
+    """Return the body for a model's metadata. signatures: {name: SignatureDef of _protocol.wire}."""
     spec = json.dumps({"name": name, "signature_name": "", "version": str(number)}, indent=1)
     listed = {
         key: {
@@ -84,7 +84,7 @@ def metadata(name: str, number: int, signatures: Mapping[str, Any]) -> bytes:
 
 
 def _encoded(text: str) -> bytes:
-    """The bytes of a text; bytes that were no UTF-8 come back as they were."""
+    """Return the bytes of a text; bytes that were no UTF-8 come back as they were."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -118,7 +118,7 @@ def _shape(shape: Any) -> dict[str, Any]:
 
 
 def _texts(name: str, array: Any) -> list[str]:
-    """The JSON of each value of an array, flat."""
+    """Return the JSON of each value of an array, flat."""
     kind = array.dtype.kind
     if array.dtype.name in ("float32", "float64"):
         return _decimals(array)
@@ -186,7 +186,7 @@ def _rows(outputs: Mapping[str, Any], texts: Mapping[str, list[str]]) -> str:
 
 
 def _row_texts(name: str, array: Any, texts: list[str], among_others: bool) -> list[str]:
-    """One text for each row, on one line."""
+    """Return one text for each row, on one line."""
     if name.endswith("_bytes") and array.dtype.kind == "O":
         indent = "    " * (1 + array.ndim + among_others)
         texts = [f'{{\n{indent}    "b64": "{text}"\n{indent}}}' for text in texts]
@@ -212,7 +212,7 @@ def _columns(outputs: Mapping[str, Any], texts: Mapping[str, list[str]]) -> str:
 
 
 def _block(name: str, array: Any, texts: list[str], depth: int) -> str:
-    """A value with each element on a line of its own."""
+    """Return a value with each element on a line of its own."""
     if name.endswith("_bytes") and array.dtype.kind == "O":
         indent = "    " * (depth + array.ndim)
         texts = [f'{{\n{indent}    "b64": "{text}"\n{indent}}}' for text in texts]

@@ -45,7 +45,7 @@ WHOLE = {
 def predict_inputs(
     request: dict[str, Any], signature_inputs_of: Callable[[str], dict[str, str]]
 ) -> tuple[str, str, dict[str, Any]]:
-    """(signature name, form, {input: array}) of a parsed request. signature_inputs_of(name): {input: dtype name}; it may raise Status."""
+    """Return (signature name, form, {input: array}) of a parsed request. signature_inputs_of(name): {input: dtype name}; it may raise Status."""
     name = _signature_name(request)
     dtypes = signature_inputs_of(name)
     if not dtypes:
@@ -66,7 +66,7 @@ def predict_inputs(
 
 
 def example_request(request: dict[str, Any], kind: str) -> Any:
-    """The message for a parsed request over examples. kind: its full name. Raises Status."""
+    """Return the message for a parsed request over examples. kind: its full name. Raises Status."""
     message = wire.message(kind)()
     message.model_spec.signature_name = _signature_name(request)
     given = message.input.example_list
@@ -153,7 +153,7 @@ def _of_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, 
 
 
 def _quick_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, Any] | None:
-    """The arrays where all instances are plain lists of numbers, or objects of them; None where one must look closer."""
+    """Return the arrays where all instances are plain lists of numbers, or objects of them; None where one must look closer."""
     if not isinstance(instances[0], dict):
         array = _quick(instances, next(iter(dtypes.values())))
         return None if array is None else {next(iter(dtypes)): array}
@@ -164,7 +164,7 @@ def _quick_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[st
 
 
 def _row(name: str, value: Any, dtypes: Mapping[str, str], firsts: dict[str, Any]) -> Any:
-    """The array of an input in one instance. firsts: {input: its array in the first instance}."""
+    """Return the array of an input in one instance. firsts: {input: its array in the first instance}."""
     if name not in dtypes:
         raise invalid(f"JSON object: does not have named input: {name}")
     array = _tensor(value, dtypes[name])
@@ -197,7 +197,7 @@ def _array(value: Any, dtype: str) -> Any:
 
 
 def _quick(value: Any, dtype: str) -> Any:
-    """The array of nested lists that hold nothing but numbers that fit dtype, else None."""
+    """Return the array of nested lists that hold nothing but numbers that fit dtype, else None."""
     if dtype not in ("float32", "float64") and dtype not in WHOLE:
         return None
     try:
@@ -214,7 +214,7 @@ def _quick(value: Any, dtype: str) -> Any:
 
 
 def _holds_booleans(value: Any) -> bool:
-    """Whether numpy may have taken a boolean for a number."""
+    """Return whether numpy may have taken a boolean for a number."""
     if not isinstance(value, list):
         return isinstance(value, bool)
     if value and isinstance(value[0], list):
@@ -223,7 +223,7 @@ def _holds_booleans(value: Any) -> bool:
 
 
 def _tensor(value: Any, dtype: str) -> Any:
-    """The array of a JSON value, its shape that of the first values in it. Raises Status at the first that does not fit."""
+    """Return the array of a JSON value, its shape that of the first values in it. Raises Status at the first that does not fit."""
     shape, inner = [], value
     while isinstance(inner, list):
         shape.append(len(inner))

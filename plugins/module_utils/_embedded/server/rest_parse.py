@@ -56,7 +56,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)
 
 
 def size_of_values(body: bytes | bytearray) -> int:
-    """How many bytes of memory the text and the values of a request's body take at most, in CPython; 0 for small ones."""
+    """Return how many bytes of memory the text and the values of a request's body take at most, in CPython; 0 for small ones."""
     if len(body) <= _SMALL:
         return 0
     text = len(body) if body.isascii() else 4 * len(body)
@@ -64,7 +64,7 @@ def size_of_values(body: bytes | bytearray) -> int:
 
 
 def parse(body: bytes | bytearray) -> dict[str, Any]:
-    """The object of a request's body. Raises Status."""
+    """Return the object of a request's body. Raises Status."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     text = str(memoryview(body)[3:] if body.startswith(_MARK) else body, "utf-8", "surrogateescape")
@@ -105,7 +105,7 @@ def _parse_error(fault: json.JSONDecodeError, text: str) -> str:
 
 
 def _container(text: str) -> str:
-    """The bracket that is open at the end of a text that is sound so far."""
+    """Return the bracket that is open at the end of a text that is sound so far."""
     opened = []
     for found in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
         if found[0] in "[{":
@@ -139,7 +139,7 @@ def _refuse_too_big(text: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as TensorFlow Serving shows it in an error: objects indented, arrays on one line, cut after the token that passes 256 bytes."""
+    """Return a value as TensorFlow Serving shows it in an error: objects indented, arrays on one line, cut after the token that passes 256 bytes."""
     pieces, length = [], 0
     for piece in _tokens(value, 0, ""):
         if length >= _DEBUG_BYTES:

@@ -107,7 +107,7 @@ class RestService:
         while not self._stopped:
             try:
                 accepted, _peer = self._listener.accept()
-            except OSError as fault:  # Whoever went away again, or no descriptor is left.
+            except OSError as fault:  # The client went away again, or no descriptor is left.
                 self._pause(fault)
                 continue
             connection = http_connections.Connection(accepted, self._connections)
@@ -121,7 +121,7 @@ class RestService:
 
     def _pause(self, fault: BaseException) -> None:
         if not self._stopped:
-            log.error(f"The REST port could not take a connection: {fault}")
+            log.error(f"The REST port could not accept a connection: {fault}")
             self._connections.shed()
             time.sleep(_PAUSE_S)
 
@@ -140,18 +140,18 @@ class RestService:
 
     def _exchange(self, connection: http_connections.Connection) -> bool:
         """Answer one request; returns whether the connection stays open."""
-        asked = connection.head()
-        if asked is None:
+        requested = connection.head()
+        if requested is None:
             return False
-        wish = asked.headers.get("connection", "").lower()
-        stays = wish == "keep-alive" if asked.old else wish != "close"
+        header = requested.headers.get("connection", "").lower()
+        stays = header == "keep-alive" if requested.old else header != "close"
         # A request counts from its head to the last byte of its answer, also while it waits for its turn.
         with self._activity:
-            body = connection.body(asked)
+            body = connection.body(requested)
             with connection.at_work(), self._slots:
-                code, kind, content = self.answer(asked, body, connection.hold)
+                code, kind, content = self.answer(requested, body, connection.hold)
             head = [
-                f"HTTP/1.{'0' if asked.old else '1'} {code} {_REASONS[code]}",
+                f"HTTP/1.{'0' if requested.old else '1'} {code} {_REASONS[code]}",
                 f"Content-Type: {kind}",
                 f"Content-Length: {len(content)}",
             ]
@@ -161,33 +161,35 @@ class RestService:
                     "Access-Control-Allow-Methods: POST, GET",
                     "Access-Control-Allow-Headers: Content-Type",
                 ]
-            if stays == asked.old:  # Not what the protocol implies.
-                head.append(f"Connection: {'keep-alive' if asked.old else 'close'}")
-            connection.answer("\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if asked.verb == "HEAD" else content))
+            if stays == requested.old:  # Not what the protocol implies.
+                head.append(f"Connection: {'keep-alive' if requested.old else 'close'}")
+            connection.answer("\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if requested.verb == "HEAD" else content))
         return stays
 
-    def answer(self, asked: http_request.Head, body: bytearray, hold: Callable[[int], None]) -> tuple[int, str, bytes]:
-        """(HTTP status, content type, content) for a request. hold: counts the bytes that it takes. Raises Refused."""
-        verb, target = asked.verb, asked.target
+    def answer(
+        self, requested: http_request.Head, body: bytearray, hold: Callable[[int], None]
+    ) -> tuple[int, str, bytes]:
+        """Return (HTTP status, content type, content) for a request. hold: counts the bytes that it takes. Raises Refused."""
+        verb, target = requested.verb, requested.target
         if target == self._metrics_path:
             return 200, "text/plain", metrics.page().encode()
         if not _API.fullmatch(target):
             raise http_request.Refused(404)
         if verb == "OPTIONS":
-            allowed = asked.headers.get("origin", "").startswith(("http://", "https://"))
+            allowed = requested.headers.get("origin", "").startswith(("http://", "https://"))
             return 200 if allowed else 400, "text/html; charset=ISO-8859-1", b""
         found = _CALL.fullmatch(target) if verb == "POST" else _LOOK.fullmatch(target) if verb == "GET" else None
-        body = _inflated(body, asked.headers, hold)
+        body = _inflated(body, requested.headers, hold)
         hold(rest_parse.size_of_values(body))
         began, name, method, code = time.monotonic(), *(_named(found) if found else ("", "")), "OK"
         try:
             return 200, "application/json", self._process(verb, target, found, body)
         except Exception as fault:
-            told = status.of(fault)
-            code = told.code
+            problem = status.of(fault)
+            code = problem.code
             if code == "UNKNOWN" and not isinstance(fault, status.Status):
-                log.error(f"A request failed: {log.shown(str(told))}")
-            return grpc_api.http_of_code(code), "application/json", rest_answer.error(told.message)
+                log.error(f"A request failed: {log.shown(str(problem))}")
+            return grpc_api.http_of_code(code), "application/json", rest_answer.error(problem.message)
         finally:
             metrics.REQUEST_COUNT.add(name, code)
             if code == "OK":
@@ -196,47 +198,47 @@ class RestService:
     def _process(self, verb: str, target: str, found: Any, body: bytearray) -> bytes:
         if not found:
             raise status.Status("INVALID_ARGUMENT", f"Malformed request: {verb} {target}")
-        asked = _asked(found)
+        requested = _requested(found)
         method = found["method"]
         if method == "predict":
-            return self._predict(asked, body)
+            return self._predict(requested, body)
         if method in _OVER_EXAMPLES:
-            return self._infer(_OVER_EXAMPLES[method], asked, body)
-        if not asked.name:
+            return self._infer(_OVER_EXAMPLES[method], requested, body)
+        if not requested.name:
             raise status.Status("INVALID_ARGUMENT", "Missing model name in request.")
         if method != "metadata":
-            return rest_answer.statuses(self._library.states(asked.name, asked.number))
-        with self._library.use(asked) as (number, session):
-            return rest_answer.metadata(asked.name, number, session.signatures)
+            return rest_answer.statuses(self._library.states(requested.name, requested.number))
+        with self._library.use(requested) as (number, session):
+            return rest_answer.metadata(requested.name, number, session.signatures)
 
-    def _predict(self, asked: models.Asked, body: bytearray) -> bytes:
+    def _predict(self, requested: models.Requested, body: bytearray) -> bytes:
         request = rest_parse.parse(body)
-        with self._library.use(asked) as (_number, session):
+        with self._library.use(requested) as (_number, session):
             name, form, inputs = rest_inputs.predict_inputs(request, lambda signature: _dtypes(session, signature))
             del request
-            outputs = self._predictor.predict(session, Request(asked.name, name, inputs), self._timeout_ms)
+            outputs = self._predictor.predict(session, Request(requested.name, name, inputs), self._timeout_ms)
         return rest_answer.answer(outputs, form)
 
-    def _infer(self, method: examples.Method, asked: models.Asked, body: bytearray) -> bytes:
+    def _infer(self, method: examples.Method, requested: models.Requested, body: bytearray) -> bytes:
         request = rest_inputs.example_request(rest_parse.parse(body), method.request)
-        request.model_spec.name = asked.name
-        with self._library.use(asked) as (_number, session):
+        request.model_spec.name = requested.name
+        with self._library.use(requested) as (_number, session):
             return rest_answer.results(self._predictor.infer(method, session, request, self._timeout_ms).result)
 
 
 def _named(found: Any) -> tuple[str, str]:
-    """(model, method) of a request, as the metrics name them: the method is empty for what only looks."""
+    """Return (model, method) of a request, as the metrics name them: the method is empty for what only looks."""
     return urllib.parse.unquote(found["name"] or ""), found["method"] if found.re is _CALL else ""
 
 
-def _asked(found: Any) -> models.Asked:
+def _requested(found: Any) -> models.Requested:
     name = urllib.parse.unquote(found["name"] or "")
     if found["version"] is None:
-        return models.Asked(name, label=urllib.parse.unquote(found["label"]) if found["label"] else None)
+        return models.Requested(name, label=urllib.parse.unquote(found["label"]) if found["label"] else None)
     digits = found["version"].lstrip("0") or "0"
     if len(digits) > 19 or int(digits) >= 2**63:
         raise status.Status("INVALID_ARGUMENT", f"Failed to convert version: {found['version']} to numeric.")
-    return models.Asked(name, int(digits))
+    return models.Requested(name, int(digits))
 
 
 def _dtypes(session: Session, signature_name: str) -> dict[str, str]:
@@ -247,7 +249,7 @@ def _dtypes(session: Session, signature_name: str) -> dict[str, str]:
 
 
 def _inflated(body: bytearray, headers: Mapping[str, str], hold: Callable[[int], None]) -> bytearray:
-    """The body itself; nothing of a body that is not one whole member of gzip, as in TensorFlow Serving. Raises Refused."""
+    """Return the body itself; nothing of a body that is not one whole member of gzip, as in TensorFlow Serving. Raises Refused."""
     if "gzip" not in headers.get("content-encoding", ""):
         return body
     inflater, inflated = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()

@@ -70,7 +70,7 @@ class SavedModelSession:
         self._inputs, self._callables, self._lock = {}, {}, threading.Lock()
 
     def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
-        """The arrays of the tensors named fetches, in order. feeds: {tensor name: array}. timeout_ms: 0 for none."""
+        """Return the arrays of the tensors named fetches, in order. feeds: {tensor name: array}. timeout_ms: 0 for none."""
         self.check(feeds)
         names = tuple(sorted(feeds))
         wanted = tuple(sorted(set(fetches)))
@@ -153,7 +153,7 @@ def _explained(fault: BaseException, path: str, tags: Sequence[str]) -> BaseExce
 
 
 def _aborts_below_rank(graph_def: Any) -> bool:
-    """Whether an input of fewer dimensions than the model's makes TensorFlow abort: with oneDNN on, convolutions do so."""
+    """Return whether an input of fewer dimensions than the model's makes TensorFlow abort: with oneDNN on, convolutions do so."""
     from tensorflow.python.util import _pywrap_util_port
 
     bodies = [graph_def.node, *(function.node_def for function in graph_def.library.function)]

@@ -20,7 +20,7 @@ class Session(Protocol):
     signatures: dict[str, Any]
 
     def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
-        """The arrays of the tensors named fetches, in order. timeout_ms: 0 for none."""
+        """Return the arrays of the tensors named fetches, in order. timeout_ms: 0 for none."""
 
     def close(self) -> None:
         """Free what the model holds."""

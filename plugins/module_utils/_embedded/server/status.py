@@ -25,12 +25,12 @@ class Status(Exception):
 
 
 def invalid(message: str) -> Status:
-    """The Status for a request that cannot be answered as it is."""
+    """Return the Status for a request that cannot be answered as it is."""
     return Status("INVALID_ARGUMENT", message)
 
 
 def of(fault: Any) -> Status:
-    """The Status of any exception: itself, that of TensorFlow's OpError, UNIMPLEMENTED for a dtype that has no form here, or UNKNOWN."""
+    """Return the Status of any exception: itself, that of TensorFlow's OpError, UNIMPLEMENTED for a dtype that has no form here, or UNKNOWN."""
     if isinstance(fault, Status):
         return fault
     if isinstance(fault, MemoryError):
@@ -54,5 +54,5 @@ def wrong_type(position: int, expected: str, given: str) -> Status:
 
 
 def shape_text(shape: Iterable[int]) -> str:
-    """A shape as TensorFlow shows it: [2,3]."""
+    """Return a shape as TensorFlow shows it: [2,3]."""
     return f"[{','.join(map(str, shape))}]"

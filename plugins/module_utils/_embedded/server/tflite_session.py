@@ -111,7 +111,7 @@ class _Interpreter:
         self._shapes: dict[int, Any] = {tensor["index"]: tuple(tensor["shape"]) for tensor in self.inputs.values()}
 
     def run(self, arrays: Mapping[int, Any], wanted: Iterable[int]) -> list[Any]:
-        """The arrays of the output tensors numbered wanted. arrays: {index of an input: array}."""
+        """Return the arrays of the output tensors numbered wanted. arrays: {index of an input: array}."""
         if any(self._shapes[index] != array.shape for index, array in arrays.items()):
             self._resize({index: array.shape for index, array in arrays.items()})
         try:
@@ -156,7 +156,7 @@ def _dtype(dtype: Any) -> str:
 
 
 def _existing(name: str, tensors: Collection[str], words: str) -> str:
-    """The name as it is or, as early converters wrote it, without what follows its colon."""
+    """Return the name as it is or, as early converters wrote it, without what follows its colon."""
     for candidate in (name, name.partition(":")[0]):
         if candidate in tensors:
             return candidate
@@ -166,7 +166,7 @@ def _existing(name: str, tensors: Collection[str], words: str) -> str:
 def _signatures_of_file(
     content: bytes, inputs: Mapping[str, _Tensor], outputs: Mapping[str, _Tensor]
 ) -> dict[str, Any]:
-    """The SignatureDefs in the file's metadata, as TensorFlow Serving reads them: each ends at its first zero byte."""
+    """Return the SignatureDefs in the file's metadata, as TensorFlow Serving reads them: each ends at its first zero byte."""
     from flatbuffers import flexbuffers
     from tensorflow.lite.python import schema_py_generated
 
@@ -192,7 +192,7 @@ def _signatures_of_file(
 
 
 def _generated(inputs: Mapping[str, _Tensor], outputs: Mapping[str, _Tensor]) -> Any:
-    """The signature that TensorFlow Serving makes up: keys are the tensors' names up to the colon, so that outputs of one op collapse into one."""
+    """Return the signature that TensorFlow Serving makes up: keys are the tensors' names up to the colon, so that outputs of one op collapse into one."""
     signature = wire.message("tensorflow.SignatureDef")(method_name="tensorflow/serving/predict")
     for tensors, target in ((inputs, signature.inputs), (outputs, signature.outputs)):
         for name in sorted(tensors):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Warm-up: the requests that lie beside a model are run before it serves, each as often as asked. One that fails makes the load fail."""
+"""Warm-up: the requests in a model's folder are run before it serves, each as often as configured. One that fails makes the load fail."""
 
 from __future__ import annotations
 
