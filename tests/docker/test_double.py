@@ -192,7 +192,7 @@ def test_trap_57_a_restart_after_each_kind_of_bad_version_starts_the_last_good_o
     for source, words in (
         (cut, "saved_model.pb"),
         (lacking, "files of its variables are missing"),
-        (garbled, "its warm-up file: it is no TFRecord file"),
+        (garbled, "its warm-up file: it is not a TFRecord file"),
         (unknown, "version 2 was withdrawn, version 1 serves: Op type not registered"),
     ):
         assert words in served.withheld(source=str(source), version=2)
@@ -204,7 +204,7 @@ def test_trap_57_a_restart_after_each_kind_of_bad_version_starts_the_last_good_o
     assert served.version(source=str(good), version=2)["served"] == [2, 1]
     (good / WARM_UP).parent.mkdir()
     (good / WARM_UP).write_bytes(GARBAGE)
-    assert "its warm-up file: it is no TFRecord file" in served.version(source=str(good), version=2)["msg"]
+    assert "its warm-up file: it is not a TFRecord file" in served.version(source=str(good), version=2)["msg"]
     served.restart()
     until(lambda: served.states() == {2: "AVAILABLE", 1: "AVAILABLE"})
     config = served.server["model_config_file"]
@@ -296,7 +296,7 @@ def test_trap_61_warm_up_files_are_looked_at_before_a_version_is_published(serve
         (good[:-3], "truncated"),
         (good + GARBAGE, "no record begins at byte"),
         (good[:-9] + bytes([good[-9] ^ 1]) + good[-8:], "damaged"),
-        (warm_up("nope"), "record 1 asks for the signature 'nope'"),
+        (warm_up("nope"), "record 1 requests the signature 'nope'"),
     ):
         said = served.withheld(source=str(candidate(models, tmp_path, warm=content)), version=2)
         assert f"{WARM_UP}: its warm-up file: " in said and words in said, said

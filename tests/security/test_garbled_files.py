@@ -111,7 +111,7 @@ def test_model_with_a_file_without_end(tmp_path, name, kind):
     )
     first, *said = done.stdout.splitlines()
     assert first == "None" and len(said) <= 1, (done.stdout, done.stderr)
-    assert name == "manifest.json" or "no plain file" in said[0], said
+    assert name == "manifest.json" or "not a regular file" in said[0], said
 
 
 @pytest.mark.parametrize(

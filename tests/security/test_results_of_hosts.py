@@ -109,7 +109,7 @@ def test_what_a_converter_says_that_it_published(tmp_path, told):
         return play(tmp_path, [task, shown], __tfs_model_made=made, tfs_model_directory="/srv/models")
 
     code, said = leave({**GOOD, **told})
-    assert code != 0 and "where it was asked for digits, saved_model" in said and "kept" not in said, said
+    assert code != 0 and "but the request was digits, saved_model" in said and "kept" not in said, said
     code, said = leave(GOOD)
     assert code == 0 and "kept" in said, said
 

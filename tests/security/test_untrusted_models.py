@@ -53,7 +53,7 @@ def test_warning_of_what_no_signature_runs(models):
         for one in modules.call("saved_model_info", path=models / "on_load")["saved_model"]["warnings"]
         if "WriteFile" in one
     ]
-    assert "no signature runs it" in warning
+    assert "no signature runs these operations" in warning
 
 
 @pytest.mark.parametrize("name", ["plain", "with_words"])

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import parity, task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged, MetricChange, Output
 
-UNJUDGED = "its accuracy was not judged, because {why}. Give labelled samples and a metric, or set accept_unjudged"
+UNJUDGED = "its accuracy was not judged because {why}. Set samples with labels and a metric, or set accept_unjudged"
 
 
 def ending(accepted: bool | None, reason: str, gates: Gates | None = None) -> Judged:
@@ -41,7 +41,7 @@ def decide(
             metric["name"], metric["before"], metric["after"], metric["allowed_loss"], metric.get("goal")
         )
     if accept_unjudged:
-        return True, f"accepted without a judgement of its accuracy; its outputs differ by up to {largest:.6g}"
+        return True, f"accepted without judging its accuracy; its outputs differ by up to {largest:.6g}"
     return False, UNJUDGED.format(why="no metric was measured")
 
 
@@ -49,4 +49,4 @@ def needs_judgement(samples: object, metric: str | None, accept_unjudged: bool) 
     """Why a lossy form is refused before it is made, or None. samples: whether there are any."""
     if accept_unjudged or (samples and metric):
         return None
-    return UNJUDGED.format(why="no metric was named" if samples else "no samples were given")
+    return UNJUDGED.format(why="no metric is set" if samples else "no samples are set")

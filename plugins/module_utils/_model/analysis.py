@@ -129,9 +129,9 @@ def careless_request(ops: Iterable[str]) -> CarelessRequest:
     return {
         "can_kill": True,
         "reasons": [
-            "With oneDNN on, one request whose input has too few dimensions ends the whole server: check ranks in front of it, or set "
+            "With oneDNN enabled, one request whose input has too few dimensions crashes the whole server: check ranks before requests reach it, or set "
             "TF_ENABLE_ONEDNN_OPTS=0 (trap 41).",
-            "As TensorFlow Lite, one request of 0 rows can end the whole server: check rows in front of it (trap 42).",
+            "As TensorFlow Lite, one request with 0 rows can crash the whole server: check the number of rows before requests reach it (trap 42).",
         ],
     }
 
@@ -148,34 +148,34 @@ def warnings(described: SavedModel, server_release: str | None = None) -> list[s
     found = signatures.faults(described.get("signatures"))
     if custom:
         found.append(
-            f"{', '.join(custom)}: not TensorFlow's own. Only a server that was built with them loads this model; TensorFlow Serving's own "
-            "images bring those of TensorFlow Text and, in later releases, of TensorFlow Decision Forests."
+            f"{', '.join(custom)}: not operations of TensorFlow. Only a server built with them can load this model; TensorFlow Serving's official "
+            "images contain those of TensorFlow Text and, in later releases, of TensorFlow Decision Forests."
         )
     if python:
         found.append(
-            f"{', '.join(python)}: it calls Python code of the process that exported it. No server has that: export the model without."
+            f"{', '.join(python)}: the model calls Python code of the process that exported it. Servers do not have this code: export the model without it."
         )
     if state:
         found.append(
-            f"{', '.join(state)}: it keeps something from one request for the next. All clients of a server share that, and no two servers do."
+            f"{', '.join(state)}: the model keeps state between requests. All clients of a server share this state, but different servers do not."
         )
     found += perhaps_warnings(perhaps)
     found += _outside_warnings(every | perhaps, {op for ops in described.get("fed_ops", {}).values() for op in ops})
     hidden = sorted({*described.get("untrusted_ops", ())} - every - perhaps)
     if hidden:
         found.append(
-            f"{', '.join(hidden)}: no signature runs it, and loading the model may. Load it only where you trust whose model it is with the files that the "
-            "account can reach."
+            f"{', '.join(hidden)}: no signature runs these operations, but loading the model may run them. Load it only if you trust its author with the "
+            "files that the account can access."
         )
     written = described["tensorflow_version"]
     if server_release and written and _minor(written) > _minor(server_release):
         found.append(
-            f"TensorFlow {written} wrote it, the server is {server_release}: an older server refuses operations and attributes that it does not know. "
-            "Export it with the server's release, or prove that it loads there."
+            f"TensorFlow {written} wrote the model, but the server is {server_release}: an older server rejects operations and attributes that it does not "
+            "know. Export the model with the server's release, or verify that it loads there."
         )
     if described["exporter"] == "tensorflow1":
         found.append(
-            "It is a graph of TensorFlow 1: TF-TRT and some tools take it only after it was exported again by TensorFlow 2."
+            "The model is a graph of TensorFlow 1: TF-TRT and some tools accept it only after TensorFlow 2 exported it again."
         )
     if described["warmup"]:
         found += [f"Its warm-up file: {fault}." for fault in described["warmup"]["faults"]]
@@ -188,8 +188,8 @@ def perhaps_warnings(ops: Iterable[str]) -> list[str]:
     if not found:
         return []
     return [
-        f"{', '.join(found)}: in a branch that a computed value or the request switches on. Where it runs, answers are random, depend on earlier requests, "
-        "or need Python: check the answers, or export the model without that branch."
+        f"{', '.join(found)}: in a branch that runs only if a computed value or the request selects it. If it runs, answers are random, depend on earlier "
+        "requests, or need Python: check the answers, or export the model without this branch."
     ]
 
 
@@ -201,17 +201,17 @@ def _outside_warnings(ops: Iterable[str], fed: Collection[str]) -> list[str]:
     if chosen:
         writes = statefulness.WRITES_FILES & set(chosen)
         found.append(
-            f"{', '.join(chosen)}: what a client sends decides which files of the server are {'written' if writes else 'read'}, or what is in them. "
-            "Serve it to clients that you trust with the server's files alone, or export the signature without."
+            f"{', '.join(chosen)}: data from clients decides which files of the server are {'written' if writes else 'read'}, or their content. "
+            "Serve the model only to clients that you trust with the server's files, or export the signature without these operations."
         )
     rest = [op for op in files if op not in fed]
     if rest:
         found.append(
-            f"{', '.join(rest)}: each request works with files of the server; they have to be there, and a container sees its own files alone."
+            f"{', '.join(rest)}: each request uses files of the server. These files must exist, and a container sees only its own files."
         )
     if outside:
         found.append(
-            f"{', '.join(outside)}: a request reaches the server's process as a whole, or other processes. Export the signature without."
+            f"{', '.join(outside)}: a request affects the whole server process or other processes. Export the signature without these operations."
         )
     return found
 

@@ -49,11 +49,13 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
     path = options["path"]
     if path is None and not options["per_model"]:
         raise FleetError(
-            "missing; one file for all models needs its place", where="path", remedy="Set path, or per_model to true."
+            "not set, but one file for all models needs a path",
+            where="path",
+            remedy="Set path, or set per_model to true.",
         )
     absolute_path("path", path)
     if path is not None and path.endswith("/"):
-        raise FleetError(f"{path!r} is a directory's name, not a file's", where="path")
+        raise FleetError(f"{path!r} is the name of a directory, not of a file", where="path")
     for number, model in enumerate(options["models"]):
         absolute_path(f"models[{number}].directory", model["directory"])
         if model["version"] is not None:
@@ -95,9 +97,9 @@ def _refuse_shared_places(path: str | None, places: Mapping[str, str]) -> None:
         owner = owners.setdefault(os.path.realpath(place), f"the model {name}")
         if owner != f"the model {name}":
             raise FleetError(
-                f"its file {place} would also be that of {owner}",
+                f"its file {place} is also the file of {owner}",
                 where=f"models: {name}",
-                remedy="Give each a place of its own.",
+                remedy="Set a different path for each.",
             )
 
 
@@ -116,9 +118,9 @@ def _check_attributes(options: Mapping[str, Any], check_mode: bool) -> None:
         try:
             number = int(name) if name.isdecimal() else number_of(name)
         except KeyError as fault:
-            raise FleetError(f"{name!r} is not known on this host", where=option) from fault
+            raise FleetError(f"{name!r} does not exist on this host", where=option) from fault
         if os.geteuid() and number not in own[option]:
-            raise FleetError(f"this user may not give files to {name!r}", where=option, remedy="Use become.")
+            raise FleetError(f"this account cannot give files to {name!r}", where=option, remedy="Use become.")
 
 
 def _version_directory(model: Mapping[str, Any]) -> str | None:
@@ -139,12 +141,12 @@ def _unpublished(model: Mapping[str, Any], check_mode: bool) -> str:
     """A warning, in check mode, that a model has no version to write for; otherwise a FleetError."""
     where = f"models: {model['name']}"
     if model["directory"] is None:
-        raise FleetError("directory is missing; per_model needs the place of each model", where=where)
+        raise FleetError("directory is not set, but per_model needs the directory of each model", where=where)
     there = ", ".join(map(str, sorted(_versions(model["directory"])))) or "none"
-    what = f"{'no version' if model['version'] is None else 'version ' + str(model['version']) + ' is not'} there; {model['directory']} has: {there}"
+    what = f"{'a version' if model['version'] is None else 'version ' + str(model['version'])} is missing in {model['directory']}; present: {there}"
     if not check_mode:
         raise FleetError(what, where=where, remedy="Publish the model first.")
-    return f"{where}: {what}. A run that publishes it will write its file."
+    return f"{where}: {what}. A run that publishes it will also write its file."
 
 
 def _versions(directory: str) -> dict[int, str]:

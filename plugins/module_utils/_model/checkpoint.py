@@ -21,7 +21,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 _MAGIC, _FOOTER, _TRAILER, _WORD = (0xDB4775248B80FB57).to_bytes(8, "little"), 48, 5, 4
 _SHARDS = 1
 _SHARD, _OFFSET, _SIZE = 3, 4, 5
-_AGAIN = "Export or copy the model again, whole."
+_AGAIN = "Export or copy the whole model again."
 
 
 def check(folder: str, content: bytes, sizes: Mapping[str, int], restored: Iterable[str] = ()) -> None:
@@ -40,7 +40,7 @@ def check(folder: str, content: bytes, sizes: Mapping[str, int], restored: Itera
     lacking = sorted(set(restored) - tensors)
     if lacking:
         raise FleetError(
-            f"it has no tensor {lacking[0]!r}, which the graph restores: the variables are of another model",
+            f"it has no tensor {lacking[0]!r}, which the graph restores: the variables belong to another model",
             where=path,
             remedy=_AGAIN,
         )
@@ -51,7 +51,7 @@ def check(folder: str, content: bytes, sizes: Mapping[str, int], restored: Itera
             raise FleetError(f"{shard} is missing", where=folder, remedy=_AGAIN)
         if sizes[shard] < size:
             raise FleetError(
-                f"it has {sizes[shard]} bytes; the index says {size}, for {tensor!r} lies at its end",
+                f"it has {sizes[shard]} bytes, but the index needs {size} (the tensor {tensor!r} is at its end)",
                 where=posixpath.join(folder, shard),
                 remedy=_AGAIN,
             )
@@ -61,7 +61,7 @@ def refuse_pointer(path: str, head: bytes) -> None:
     """Raise FleetError for a file of text that Git LFS left in the place of the file itself. head: the bytes at its beginning."""
     if head.startswith(_POINTER):
         raise FleetError(
-            "it is a pointer of Git LFS instead of the file",
+            "it is a Git LFS pointer instead of the file",
             where=path,
             remedy="Run git lfs pull where the model comes from, and copy it again.",
         )
@@ -70,7 +70,7 @@ def refuse_pointer(path: str, head: bytes) -> None:
 def _needed(table: memoryview) -> tuple[dict[int, tuple[int, str]], set[str]]:
     """({number of a shard: (how many bytes it has at least, the tensor at its end)}, every shard named; the names of all tensors)."""
     if len(table) < _FOOTER or bytes(table[-len(_MAGIC) :]) != _MAGIC:
-        raise protobuf.Malformed("it does not end as an index does")
+        raise protobuf.Malformed("the end of the index is missing")
     footer = table[-_FOOTER:]
     _offset, position = protobuf.read_varint(footer, 0)  # Of the block of filters, which there is none of.
     _size, position = protobuf.read_varint(footer, position)
@@ -98,9 +98,9 @@ def _entries(table: memoryview, handle: Buffer) -> Iterator[tuple[bytes, memoryv
     offset, position = protobuf.read_varint(memoryview(handle), 0)
     size, _position = protobuf.read_varint(memoryview(handle), position)
     if offset + size + _TRAILER > len(table):
-        raise protobuf.Malformed("cut short")
+        raise protobuf.Malformed("it is truncated")
     if table[offset + size]:
-        raise protobuf.Malformed("it is compressed, as TensorFlow writes none")
+        raise protobuf.Malformed("it is compressed, which TensorFlow never does")
     block = table[offset : offset + size]
     restarts = int.from_bytes(block[-_WORD:], "little")
     block, key, position = block[: len(block) - _WORD * (restarts + 1)], b"", 0
@@ -109,7 +109,7 @@ def _entries(table: memoryview, handle: Buffer) -> Iterator[tuple[bytes, memoryv
         rest, position = protobuf.read_varint(block, position)
         length, position = protobuf.read_varint(block, position)
         if position + rest + length > len(block):
-            raise protobuf.Malformed("cut short")
+            raise protobuf.Malformed("it is truncated")
         key = key[:shared] + bytes(block[position : position + rest])
         yield key, block[position + rest : position + rest + length]
         position += rest + length

@@ -119,7 +119,7 @@ class Conversion:
             held,
             manifest.holding(held, content_key) | self._copies(held, files),
             self._number(),
-            both=lambda number: f"{manifest.origin(held[number])} there, {manifest.shown(self.source, files)} now",
+            both=lambda number: f"{manifest.origin(held[number])}, not {manifest.shown(self.source, files)}",
         )
         found = held.get(version)
         if there and found and found["key"] == manifest.key(source["digest"], self._deciding(), found["converter"]):
@@ -178,7 +178,7 @@ class Conversion:
         decision = Decision(
             True,
             actions=(f"publish below {self.destination}",),
-            warnings=(f"{path} does not exist; a real run fails unless it does by then.",),
+            warnings=(f"{path} does not exist; a run without check mode fails if it is still missing.",),
         )
         what = "the source" if path == self.source else path
         return self._result(decision, acceptance.ending(None, f"{what} does not exist yet"))
@@ -199,9 +199,9 @@ class Conversion:
         inside = os.path.commonpath([self.source, self.destination])
         if inside == self.source:
             raise FleetError(
-                f"{self.destination!r} is the source or lies inside it",
+                f"{self.destination!r} is the source, or is inside the source",
                 where="destination",
-                remedy="Name a directory outside of the source.",
+                remedy="Set a directory outside the source.",
             )
 
     def _own_samples(self) -> str | None:
@@ -209,7 +209,7 @@ class Conversion:
         held = self.model["warmup"]
         if not held or self.options["batch_sizes"]:
             return None
-        warmup.refuse(held, self.source, "Remove the file, or give samples and batch_sizes for a new one.")
+        warmup.refuse(held, self.source, "Remove the file, or set samples and batch_sizes to make a new one.")
         usable = held["kinds"].get("predict") and self.options["metric"] in (None, "function")
         return os.path.join(self.source, manifest.WARMUP) if self.converted and usable else None
 
@@ -246,7 +246,7 @@ class Conversion:
         judged: Judged = {
             "accepted": True,
             "reason": self._reason(found["gates"])
-            + (f"; it stays as TensorFlow {stays['tensorflow']} made it" if stays else ""),
+            + (f"; it stays as TensorFlow {stays['tensorflow']} converted it" if stays else ""),
             "lowest_runtime": found.get("lowest_runtime"),
             "warmup_batch_sizes": found.get("warmup_batch_sizes", []),
             "gates": found["gates"],
@@ -318,7 +318,7 @@ class Conversion:
         published.copy(self.source, staged)
         if manifest.digest(published.inventory(staged, self.digests)) != digest:
             raise FleetError(
-                "it changed while it was copied", where=self.source, remedy="Run again when nobody writes to it."
+                "it changed during the copy", where=self.source, remedy="Run again when no other process writes to it."
             )
         judged = acceptance.ending(True, self._reason(None))
         if self.needs_program:
@@ -332,13 +332,13 @@ class Conversion:
 
     def _other(self, version: int) -> str:
         return (
-            f"Made again for another judgement or other warm-up requests, {self.options['form']} has other files than version {version}, which stays as it is. "
-            "Give a new number to publish it."
+            f"Converted again with other options for judging or warm-up, {self.options['form']} has different files than version {version}, which "
+            "stays unchanged. Set a new version to publish these files."
         )
 
     def _reason(self, judged: Gates | None) -> str:
         if judged is None:
-            return "the source as it is"
+            return "the source, unchanged"
         return acceptance.decide(
             judged["outputs"], judged["metric"], self.options["maximum_difference"], self.options["accept_unjudged"]
         )[1]
@@ -371,7 +371,7 @@ class Conversion:
             found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
         if lost:
             found.append(
-                f"TensorFlow Lite serves one signature: {self.options['signature']} stays, {', '.join(lost)} cannot be called."
+                f"TensorFlow Lite serves only one signature: {self.options['signature']} stays, but clients cannot call {', '.join(lost)}."
             )
         return tuple(found)
 

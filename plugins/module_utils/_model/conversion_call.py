@@ -55,14 +55,14 @@ def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
     except FleetError as fault:
         if not _CRASHED.match(fault.what):
             raise
-        return acceptance.ending(False, f"TensorFlow crashed over it: the program {fault.what}; serve the SavedModel")
+        return acceptance.ending(False, f"TensorFlow crashed on it: the program {fault.what}; serve the SavedModel")
 
 
 def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judged, serve: Serve) -> str | None:
     """Ask a server that loaded the staged version the same, over gRPC; return why the version is refused, or None. Adds the answers to judged."""
     archive = os.path.join(request["asked"], conversion_program.ASKED)
     if not os.path.exists(archive):
-        return "through_server asks for examples that both models answer, and there are none"
+        return "through_server needs examples that both models answer, but there are none"
     model, python, timeout_s, user = request["model"], python_of(options), options["timeout_s"], options["convert_user"]
     try:
         with serve(request["staged"], model, python, user, timeout_s, dict(_QUIET, **_NO_GPU)) as port:

@@ -67,7 +67,7 @@ def release(_request: object) -> dict[str, str]:
     raise FleetError(
         f"{sys.executable} has no TensorFlow",
         where="python",
-        remedy="Install the package tensorflow for it, or name a Python that has it.",
+        remedy="Install the Python package tensorflow for it, or set python to one that has it.",
     )
 
 
@@ -117,7 +117,7 @@ def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gate
     )
     if strange:
         raise Refused(
-            f"it is calibrated on representative examples, and {', '.join(strange)} holds NaN or infinite values in the samples"
+            f"calibration needs representative examples, but {', '.join(strange)} has NaN or infinite values in the samples"
         )
     if form.lite:
         content = convert_tflite.convert(request, calibration)
@@ -208,41 +208,39 @@ def _compare(request: Mapping[str, Any], asked: _Samples, judged: Gates, candida
 
     if asked.inputs is None:
         raise Refused(
-            "nothing can be compared with the source, as no inputs can be made up for this signature; give samples"
+            "its outputs cannot be compared with the source's, because no inputs can be generated for this signature; set samples"
         )
-    program.say(request["progress"], f"asking the source for {len(next(iter(asked.inputs.values())))} examples")
+    program.say(request["progress"], f"running the source on {len(next(iter(asked.inputs.values())))} examples")
     source = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
     try:
         examples, reference = samples.answers(source, asked.inputs, asked.feeding, _BATCH)
     except (tensorflow.errors.OpError, ValueError, TypeError) as fault:
         if judged["synthetic"]:
             raise Refused(
-                f"nothing can be compared with the source, as it does not answer made-up inputs ({first_line(fault)}); give samples"
+                f"its outputs cannot be compared with the source's, because the source fails on generated inputs ({first_line(fault)}); set samples"
             ) from fault
-        raise FleetError(
-            f"the source cannot answer the samples: {first_line(fault)}", where=request["samples"]
-        ) from fault
-    program.say(request["progress"], f"asking {request['form']} for {examples} examples")
+        raise FleetError(f"the source fails on the samples: {first_line(fault)}", where=request["samples"]) from fault
+    program.say(request["progress"], f"running {request['form']} on {examples} examples")
     try:
         ask = candidate()
         _count, answered = samples.answers(ask, asked.inputs, asked.feeding, _BATCH)
     except (RuntimeError, ValueError, tensorflow.errors.OpError) as fault:
         if convert_tflite.WITHOUT_FLEX in str(fault):
             raise Refused(
-                "the file calls TensorFlow's own operations, and this converter's Python package of TensorFlow lacks the Flex delegate that runs "
-                f"them, so that nothing proves its answers; convert with TensorFlow {convert_tflite.FLEX_UP_TO} or older (python, container_image), "
+                "the file calls operations of TensorFlow, but this converter's Python package tensorflow lacks the Flex delegate that runs "
+                f"them, so its answers cannot be verified; convert with TensorFlow {convert_tflite.FLEX_UP_TO} or older (python, container_image), "
                 "or serve the SavedModel"
             ) from fault
-        raise Refused(f"{request['form']} cannot answer what the source answers: {first_line(fault)}") from fault
+        raise Refused(f"{request['form']} fails on inputs that the source answers: {first_line(fault)}") from fault
     judged["examples"], judged["outputs"] = examples, parity.compare(reference, answered)
     if request["metric"]:
         labels = None if asked.labels is None else asked.labels[:examples]
         before, after = (metric_function.measure(request, outputs, labels) for outputs in (reference, answered))
         if not math.isfinite(before):
             raise FleetError(
-                f"{request['metric']} of the source itself is {before}",
+                f"{request['metric']} of the source is {before}",
                 where=request["samples"],
-                remedy="Mend the samples, their labels or the metric.",
+                remedy="Correct the samples, their labels, or the metric.",
             )
         judged["metric"] = {
             "name": request["metric"],
@@ -268,9 +266,9 @@ def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask) -> list[int]
         return []
     if asked.inputs is None:
         raise FleetError(
-            "no inputs can be made up for this signature, so its warm-up requests need samples",
+            "no inputs can be generated for this signature, so its warm-up requests need samples",
             where="batch_sizes",
-            remedy="Give samples.",
+            remedy="Set samples.",
         )
     if sizes and asked.feeding[0]:  # The signature fixes the rows.
         sizes = [asked.feeding[0]]
@@ -297,7 +295,7 @@ def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask) -> list[int]
             raise FleetError(
                 f"warm-up request {number} fails: {first_line(fault)}",
                 where=request["samples"] or request["source"],
-                remedy="Give samples that the model answers, or leave batch_sizes out.",
+                remedy="Set samples that the model answers, or leave batch_sizes out.",
             ) from fault
     if not asked_for:
         return []

@@ -46,6 +46,6 @@ def _refuse_other_gpus(tensorflow: Any, request: Mapping[str, Any]) -> None:
     if wanted not in found:
         there = ", ".join(".".join(map(str, one)) for one in found if one) or "no GPU that TensorFlow can use"
         raise refused.Refused(
-            f"engines are built on the kind of GPU that serves them, compute capability {request['compute_capability']}; "
-            f"this converter has {there}"
+            f"engines must be built on the GPU model that serves them (compute capability {request['compute_capability']}), "
+            f"but this converter has {there}"
         )

@@ -40,10 +40,10 @@ def convert(request: Mapping[str, Any], calibration: Sequence[Arrays]) -> bytes:
         content = tflite_file.with_signatures(content, {name: _serialized(request["contract"], details)})
     except (ValueError, RuntimeError) as fault:
         raise refused.Refused(
-            f"TensorFlow Lite cannot load what its converter wrote: {refused.first_line(fault)}"
+            f"TensorFlow Lite cannot load the file that its converter wrote: {refused.first_line(fault)}"
         ) from fault
     if name not in tflite_file.signatures_of(content):
-        raise FleetError("the signature metadata cannot be read back", where=FILE)
+        raise FleetError("cannot read the signature metadata that was just written", where=FILE)
     return content
 
 
@@ -85,7 +85,7 @@ def _serialized(contract: Signature, details: Any) -> bytes:
             held = found[side]
             if name not in held:
                 raise refused.Refused(
-                    f"TensorFlow Lite lost {side} {name}, on which the answer does not depend; serve the SavedModel"
+                    f"TensorFlow Lite dropped {side} {name}, which does not affect the answer; serve the SavedModel"
                 )
             info = getattr(definition, f"{side}s")[name]
             info.name, info.dtype = held[name]["name"], dtypes.ENUM[dtypes.enum_name(tensor["dtype"])]
@@ -104,8 +104,8 @@ def _refuse_shared_outputs(tensors: Mapping[str, str]) -> None:
     shared = sorted(name for name, tensor in tensors.items() if list(tensors.values()).count(tensor) > 1)
     if shared:
         raise refused.Refused(
-            f"the outputs {', '.join(shared)} are one and the same in TensorFlow Lite, and TensorFlow Serving does not load such a file; "
-            "export one of them, or serve the SavedModel"
+            f"the outputs {', '.join(shared)} are the same tensor in TensorFlow Lite, and TensorFlow Serving cannot load such a file; "
+            "export only one of them, or serve the SavedModel"
         )
 
 
@@ -115,18 +115,18 @@ def _why_not(fault: BaseException) -> str:
     select = _listed(words, "TF Select")
     custom = _listed(words, "Custom")
     if custom:
-        return f"TensorFlow Lite has no operation of its own for {', '.join(sorted(select | custom))}; serve the SavedModel"
+        return (
+            f"TensorFlow Lite has no built-in operation for {', '.join(sorted(select | custom))}; serve the SavedModel"
+        )
     if select:
-        return f"TensorFlow Lite has no operation of its own for {', '.join(sorted(select))}; allow select_tf_ops, or serve the SavedModel"
+        return f"TensorFlow Lite has no built-in operation for {', '.join(sorted(select))}; set select_tf_ops, or serve the SavedModel"
     unknown = re.search(r"Op type not registered '([^']+)'", words)
     if unknown:
-        return f"the converter's TensorFlow does not know the operation {unknown.group(1)}; convert with one that does, or serve the SavedModel"
+        return f"the converter's TensorFlow does not know the operation {unknown.group(1)}; convert with a TensorFlow that has it, or serve the SavedModel"
     said = re.search(
         r"error:(?: loc\(.*\):)? *'(?:tf|tfl)\.(\w+)' op ([^\n]+)", words
     )  # Without MLIR's account of the place.
-    return (
-        f"TensorFlow Lite's converter cannot take it: {' '.join(said.groups()) if said else refused.first_line(fault)}"
-    )
+    return f"TensorFlow Lite's converter fails on it: {' '.join(said.groups()) if said else refused.first_line(fault)}"
 
 
 def _listed(words: str, kind: str) -> set[str]:

@@ -159,7 +159,7 @@ def held_key(manifest: Manifest) -> str | None:
 def origin(manifest: Manifest | None) -> str:
     """What a version holds, for people."""
     if manifest is None:
-        return "files without a manifest of this collection, or not those of their manifest"
+        return "files without a manifest of this collection, or files that differ from their manifest"
     told: Mapping[str, Any] = manifest
     where = told.get("fetched_from") or (told.get("source") or {}).get("path") or "an unknown source"
     return shown(where, manifest["files"])

@@ -105,18 +105,18 @@ def parse(content: bytes, where: str, tags: Sequence[str] = SERVED_TAGS) -> Meta
         raise FleetError(f"not a SavedModel: {fault}", where=where, remedy="Export or copy the model again.") from fault
     if not tagged:
         raise FleetError(
-            f"it holds no graph: it was cut short after {len(content)} bytes, or is no SavedModel",
+            f"it contains no graph: it is truncated after {len(content)} bytes, or is not a SavedModel",
             where=where,
-            remedy="Export or copy the model again, whole.",
+            remedy="Export or copy the whole model again.",
         )
-    there = "; ".join(", ".join(one) or "no tag" for one, _graph in tagged)
+    there = "; ".join(", ".join(one) or "no tags" for one, _graph in tagged)
     usable = next((",".join(one) for one, _graph in tagged if one), None)  # No value of the flag names none.
     raise FleetError(
-        f"no graph is tagged {','.join(tags)!r} (there are: {there})",
+        f"no graph has the tags {','.join(tags)!r} (available: {there})",
         where=where,
         remedy="Export the model for serving"
         + (
-            f", or name its tags, for instance saved_model_tags: {usable} in tfserving_flags (tags of a module)."
+            f", or set its tags, for example saved_model_tags: {usable} in tfserving_flags (in modules, the option tags)."
             if usable
             else "."
         ),

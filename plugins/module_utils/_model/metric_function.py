@@ -38,8 +38,12 @@ def measure(request: Mapping[str, Any], outputs: Mapping[str, Array], labels: Ar
         function = runpy.run_path(path)[NAME]
         return float(function(outputs, labels))
     except KeyError as fault:
-        raise FleetError(f"it has no function {NAME}(outputs, labels), or that found no {fault}", where=path) from fault
+        raise FleetError(
+            f"it has no function {NAME}(outputs, labels), or the function raised KeyError: {fault}", where=path
+        ) from fault
     except (Exception, SystemExit) as fault:  # It is the user's code: whatever it raises is told as it is.
         raise FleetError(
-            f"{type(fault).__name__}: {fault}".replace("\n", " "), where=path, remedy=f"Mend {NAME}(outputs, labels)."
+            f"{type(fault).__name__}: {fault}".replace("\n", " "),
+            where=path,
+            remedy=f"Correct {NAME}(outputs, labels).",
         ) from fault

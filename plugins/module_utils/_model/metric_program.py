@@ -38,9 +38,9 @@ def judge(request: Mapping[str, Any]) -> dict[str, float]:
         import numpy
     except ImportError as fault:
         raise FleetError(
-            "this Python has no NumPy, which a metric function needs",
+            "this Python lacks NumPy, which a metric function needs",
             where=sys.executable,
-            remedy="Name one that has it (python), or leave metric_function out.",
+            remedy="Set python to one that has NumPy, or leave metric_function out.",
         ) from fault
     outputs = {name: _array(numpy, held) for name, held in request["outputs"].items()}
     labels = request["labels"] and _array(numpy, request["labels"])

@@ -13,9 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import share
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 MANIFEST = "manifest.json"
-_STRANGE = (
-    "it is neither a file nor a directory of a model (a link that leads nowhere or back, a pipe, a socket or a device)"
-)
+_STRANGE = "it is not a file or directory of a model, but a broken or circular link, a pipe, a socket, or a device"
 
 
 def read_file(path: str, limit: int = -1) -> bytes:
@@ -23,7 +21,7 @@ def read_file(path: str, limit: int = -1) -> bytes:
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise FleetError("it is no plain file", where=path)
+                raise FleetError("it is not a regular file", where=path)
             return stream.read(limit)
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
@@ -50,7 +48,7 @@ def files(directory: str, leaving: bool = False) -> list[str]:
         for name in sorted(names) + looping:
             path = os.path.join(parent, name)
             if not os.path.isfile(path):
-                raise FleetError(_STRANGE, where=path, remedy="Remove it, or copy the model to a directory of its own.")
+                raise FleetError(_STRANGE, where=path, remedy="Remove it, or copy the model to its own directory.")
             found.append(os.path.relpath(path, directory))
     return sorted(name for name in found if name != MANIFEST)
 
@@ -59,7 +57,7 @@ def file_digest(path: str) -> str:
     """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
     total = hashlib.sha256()
     if os.path.exists(path) and not os.path.isfile(path):
-        raise FleetError("it is no plain file", where=path)  # A pipe would be waited for without end.
+        raise FleetError("it is not a regular file", where=path)  # A pipe would be waited for without end.
     try:
         with open(path, "rb") as stream:
             for block in iter(lambda: stream.read(1 << 20), b""):

@@ -51,9 +51,9 @@ def listing(source: str, timeout_s: float) -> tuple[dict[str, int], str]:
         }
     if not found:
         raise FleetError(
-            "there is nothing below it",
+            "it contains nothing",
             where=urls.public(source),
-            remedy="Name the folder of one version, not an archive.",
+            remedy="Set the folder of one version, not an archive.",
         )
     versions.check_content(found, urls.public(source))
     return {name: size for name, (size, _moment) in found.items()}, transfer.hash_of(
@@ -79,7 +79,7 @@ def fetch(source: str, partial: transfer.Partial, sizes: Mapping[str, int], time
         if not os.path.isfile(partial.file(name)) or os.path.getsize(partial.file(name)) != size
     ]
     if wrong:
-        raise FleetError(f"{wrong[0]} did not come whole", where=urls.public(source), remedy="Run again.")
+        raise FleetError(f"{wrong[0]} is incomplete after the transfer", where=urls.public(source), remedy="Run again.")
 
 
 def _client(source: str) -> str:
@@ -90,7 +90,7 @@ def _client(source: str) -> str:
     raise FleetError(
         f"{scheme}:// needs the command line client {' or '.join(versions.STORES[scheme])} on this host",
         where="source",
-        remedy="Install it and let it log in, or bring the version another way.",
+        remedy="Install it and log in with it, or provide the version in another way.",
     )
 
 
@@ -112,7 +112,9 @@ def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
         said, complained = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as fault:
         raise FleetError(
-            f"{command[0]} did not end within {timeout_s:g} s", where=where, remedy="Run again, or allow more."
+            f"{command[0]} did not end within {timeout_s:g} s",
+            where=where,
+            remedy="Run again, or raise transfer_timeout_s.",
         ) from fault
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -123,10 +125,10 @@ def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
         raise FleetError(
             f"{command[0]} was killed by signal {-code}",
             where=where,
-            remedy="Run again: what came whole is not fetched again.",
+            remedy="Run again: complete files are not fetched again.",
         )
     if code and (words or said or code != 1):  # aws ends with status 1, without a word, where it finds nothing.
-        raise FleetError(f"{command[0]} ended with exit status {code}: {words or 'no words'}", where=where)
+        raise FleetError(f"{command[0]} ended with exit status {code}: {words or 'no output'}", where=where)
     return [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
 
 

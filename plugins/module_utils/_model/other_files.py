@@ -14,25 +14,25 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import p
 Known = tuple[str, str]  # What it is, and what to do.
 HEAD = 1 << 16  # How many bytes of a file say what it is.
 _KERAS_FILE = ("it is a Keras file", "Load it with keras.models.load_model and export it: model.export(directory).")
-_ARCHIVE = ("it is an archive", "Unpack it, and name the directory that holds saved_model.pb.")
-_TORCH = ("it is a PyTorch file", "TensorFlow Serving loads no PyTorch models: convert it to a SavedModel first.")
+_ARCHIVE = ("it is an archive", "Unpack it, and set the directory that contains saved_model.pb.")
+_TORCH = ("it is a PyTorch file", "TensorFlow Serving cannot load PyTorch models: convert it to a SavedModel first.")
 _OF_TORCH = (".pt", ".pth", ".safetensors", "pytorch_model.bin")
 _OF_PYTHON = (".pkl", ".pickle", ".joblib")
 _PICKLED = (
-    "it is an object of Python",
-    "TensorFlow Serving loads SavedModels alone: write the model again with TensorFlow, or serve it by another server.",
+    "it is a pickled Python object",
+    "TensorFlow Serving loads only SavedModels: save the model again with TensorFlow, or use another server.",
 )
 _CHECKPOINT = (
-    "it is a checkpoint, variables without a graph",
-    "Restore it into the model's code (tf.train.Checkpoint, model.load_weights), then model.export(directory) or tf.saved_model.save.",
+    "it is a checkpoint (variables without a graph)",
+    "Restore it into the model's code (tf.train.Checkpoint, model.load_weights), then call model.export(directory) or tf.saved_model.save.",
 )
 _META_GRAPH = (
     "it is a checkpoint of TensorFlow 1",
-    "Load it with tf.compat.v1.train.import_meta_graph and saver.restore, and write it with tf.compat.v1.saved_model.Builder.",
+    "Load it with tf.compat.v1.train.import_meta_graph and saver.restore, and save it with tf.compat.v1.saved_model.Builder.",
 )
 FROZEN = (
     "it is a frozen GraphDef",
-    "Load it with tf.compat.v1.import_graph_def, and write it with tf.compat.v1.saved_model.Builder and a signature.",
+    "Load it with tf.compat.v1.import_graph_def, and save it with tf.compat.v1.saved_model.Builder and a signature.",
 )
 _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", _KERAS_FILE),
@@ -51,13 +51,13 @@ def of_file(name: str, head: bytes) -> Known | None:
     base = posixpath.basename(name)
     if base == "saved_model.pb":
         return (
-            "it is a file; a SavedModel is the directory around it",
-            f"Name the directory: {posixpath.dirname(name) or '.'}.",
+            "it is a file; a SavedModel is the directory that contains it",
+            f"Set the directory: {posixpath.dirname(name) or '.'}.",
         )
     if base.endswith(".weights.h5"):
         return (
-            "it holds weights of Keras alone",
-            "Make the model, then model.load_weights and model.export(directory).",
+            "it contains only the weights of a Keras model",
+            "Build the model, then call model.load_weights and model.export(directory).",
         )
     if base.endswith(_OF_TORCH):
         return _TORCH
@@ -79,7 +79,7 @@ def of_file(name: str, head: bytes) -> Known | None:
             "Put it into <base path>/<version>/model.tflite, and set prefer_tflite_model: true in tfserving_flags.",
         )
     if base.endswith(".onnx"):
-        return ("it is an ONNX file", "Convert it to a SavedModel first, for instance with onnx2tf.")
+        return ("it is an ONNX file", "Convert it to a SavedModel first, for example with onnx2tf.")
     shard = _SHARD.match(base)
     if shard:
         return _META_GRAPH if shard.group(2) == "meta" else _CHECKPOINT
@@ -92,16 +92,16 @@ def of_names(names: Collection[str]) -> Known | None:
     bases = {posixpath.basename(name) for name in names}
     if any("\\" in name for name in names):
         return (
-            "its files have backslashes in their names, as an archive made on Windows has",
+            "its files have backslashes in their names, as in an archive made on Windows",
             "Pack it again with / in the names (tar -czf, or Python's zipfile), or rename the files.",
         )
     if "config.json" in bases and ("model.weights.h5" in bases or "metadata.json" in bases):
-        return ("it is a Keras file that was unpacked", f"Take the .keras file itself. {_KERAS_FILE[1]}")
+        return ("it is an unpacked Keras file", f"Use the .keras file itself. {_KERAS_FILE[1]}")
     if "model.json" in bases and any(name.endswith(".bin") for name in bases):
-        return ("it is a TensorFlow.js model", "Export the model that it was made of with model.export(directory).")
+        return ("it is a TensorFlow.js model", "Export the original model with model.export(directory).")
     shards = [found for found in map(_SHARD.match, bases) if found]
     if any(found.group(1) == "variables" for found in shards):
-        return "it has variables and no saved_model.pb", "Copy the model again, whole."
+        return "it has variables but no saved_model.pb", "Copy the whole model again."
     if shards or "checkpoint" in bases:
         return _META_GRAPH if any(found.group(2) == "meta" for found in shards) else _CHECKPOINT
     return None

@@ -94,11 +94,13 @@ def _examples(content: bytes, path: str, tensors: Mapping[str, TensorInfo], sign
         for name, array in arrays.items():
             parts.setdefault(name, []).append(array if name in joined else numpy.repeat(array[None], rows, axis=0))
     if not parts:
-        raise FleetError(f"none of its requests asks for the signature {signature}", where=path)
+        raise FleetError(f"none of its requests is for the signature {signature}", where=path)
     try:
         return {name: numpy.concatenate(arrays) for name, arrays in parts.items()}
     except ValueError as fault:
-        raise FleetError(f"its requests differ in shape beyond the number of rows: {fault}", where=path) from fault
+        raise FleetError(
+            f"its requests have different shapes, not only different numbers of rows: {fault}", where=path
+        ) from fault
 
 
 def _has_rows(tensor: TensorInfo | None) -> bool:
@@ -136,7 +138,9 @@ def _columns(examples: Sequence[Mapping[str, Array]], path: str) -> dict[str, Ar
                 f"{name} is missing in {len(examples) - len(held)} of {len(examples)} examples", where=path
             )
         if len({array.shape for array in held}) > 1:
-            raise FleetError(f"{name} has examples of unlike shapes", where=path, remedy="Pad them to one shape.")
+            raise FleetError(
+                f"{name} has examples of different shapes", where=path, remedy="Pad them to the same shape."
+            )
         found[name] = numpy.stack(held)
     return found
 

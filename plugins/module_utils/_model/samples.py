@@ -50,27 +50,27 @@ def read(
     inputs = {name[len(_INPUTS) :]: array for name, array in arrays.items() if name.startswith(_INPUTS)}
     if not inputs:
         raise FleetError(
-            f"it holds no inputs.<name>; it holds: {', '.join(sorted(arrays)) or 'nothing'}",
+            f"it has no arrays inputs.<name>; it has: {', '.join(sorted(arrays)) or 'nothing'}",
             where=path,
             remedy="Save one array for each input, named inputs.<name>, with examples along the first axis.",
         )
     labels = arrays.get(_LABELS)
     if metric not in (None, "function") and labels is None:
         raise FleetError(
-            "it holds no labels",
+            "it has no labels",
             where=path,
-            remedy=f"Save an array labels for the metric {metric}, or leave metric out.",
+            remedy=f"Save an array named labels for the metric {metric}, or leave metric out.",
         )
     counted = dict(inputs, **({} if labels is None else {_LABELS: labels}))
     counts = {name: len(array) if array.ndim else None for name, array in counted.items()}
     if len(set(counts.values())) > 1 or None in counts.values():
         raise FleetError(
-            "its arrays hold different numbers of examples: "
+            "its arrays have different numbers of examples: "
             + ", ".join(f"{name} {count or 'none'}" for name, count in sorted(counts.items())),
             where=path,
         )
     if 0 in counts.values():
-        raise FleetError("it holds no example", where=path)
+        raise FleetError("it has no examples", where=path)
     return {name: array[:limit] for name, array in inputs.items()}, None if labels is None else labels[:limit]
 
 
@@ -79,7 +79,7 @@ def _arrays(path: str, tensors: Tensors, signature: str) -> dict[str, Array]:
     _need_numpy()
     kind = sample_files.kind_of(model_files.read_file(path, 64))
     if kind == "archive":
-        return archive(path, "neither {} nor TFRecords nor JSON lines")
+        return archive(path, "not {}, TFRecords, or JSON lines")
     content = model_files.read_file(path)
     held = (
         sample_files.from_lines(content, path)
@@ -94,7 +94,9 @@ def outputs(path: str) -> dict[str, Array]:
     found = {name[len("outputs.") :]: array for name, array in archive(path).items() if name.startswith("outputs.")}
     if not found:
         raise FleetError(
-            "it holds no outputs.<name>", where=path, remedy="Save one array for each output, named outputs.<name>."
+            "it has no arrays outputs.<name>",
+            where=path,
+            remedy="Save one array for each output, named outputs.<name>.",
         )
     return found
 
@@ -129,7 +131,7 @@ def _array(content: bytes) -> Array:
     shape, _fortran, dtype = (header.read_array_header_1_0 if first else header.read_array_header_2_0)(stream)
     there = len(content) - stream.tell()
     if not dtype.hasobject and (math.prod(shape) * dtype.itemsize != there or math.prod(shape) > len(content)):
-        raise ValueError(f"its header says {shape} of {dtype}, which is not what there is")
+        raise ValueError(f"its header says {shape} of {dtype}, but its data has another size")
     return numpy.load(io.BytesIO(content), allow_pickle=False)
 
 
@@ -138,7 +140,7 @@ def _need_numpy() -> None:
         raise FleetError(
             "the Python package numpy is missing",
             where="samples",
-            remedy="Install it for the Python that the option python names.",
+            remedy="Install it for the Python that the option python sets.",
         )
 
 
@@ -150,7 +152,7 @@ def _plain(array: Array, lengths: Array | None = None) -> Array:
     if lengths is None:
         return array.astype(object)
     if lengths.shape != array.shape or lengths.dtype.kind not in "iu":
-        raise ValueError("lengths of texts are whole numbers in an array of the same shape")
+        raise ValueError("lengths of texts must be whole numbers in an array of the same shape")
     return sample_files.objects(text_arrays.cut(array.tobytes(), array.dtype.itemsize, lengths.ravel())).reshape(
         array.shape
     )
@@ -162,12 +164,16 @@ def fit(inputs: Arrays, tensors: Tensors, where: str = "samples") -> dict[str, A
     for name, array in inputs.items():
         wanted = tensors[name]["dtype"]
         if (wanted == "string") != (array.dtype == object):
-            raise FleetError(f"inputs.{name} holds {array.dtype}; the signature takes {wanted}", where=where)
+            raise FleetError(
+                f"inputs.{name} has the type {array.dtype}, but the signature expects {wanted}", where=where
+            )
         if array.dtype.kind in "iu" and numpy.dtype(numpy.sctypeDict.get(wanted, "V")).kind in "biu":
             array = _whole(name, array, wanted, where)
         elif wanted in numpy.sctypeDict and wanted != "string":
             if not numpy.can_cast(array.dtype, wanted, "same_kind"):
-                raise FleetError(f"inputs.{name} holds {array.dtype}; the signature takes {wanted}", where=where)
+                raise FleetError(
+                    f"inputs.{name} has the type {array.dtype}, but the signature expects {wanted}", where=where
+                )
             array = array.astype(wanted)
         fitted[name] = array
     return fitted
@@ -179,7 +185,7 @@ def _whole(name: str, array: Array, wanted: str, where: str) -> Array:
     found = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if found[0] < lowest or found[1] > highest:
         raise FleetError(
-            f"inputs.{name} holds numbers from {found[0]} to {found[1]}; the signature takes {wanted}, {lowest} to {highest}",
+            f"inputs.{name} has values from {found[0]} to {found[1]}, but the signature expects {wanted} ({lowest} to {highest})",
             where=where,
         )
     return array.astype(wanted)
@@ -222,7 +228,9 @@ def answers(predict: Ask, inputs: Arrays, feeding: Feeding, batch: int) -> tuple
     total = len(next(iter(inputs.values())))
     step = rows or batch
     if rows and total < rows:
-        raise FleetError(f"the signature takes {rows} rows in each request, the samples hold {total}", where="samples")
+        raise FleetError(
+            f"the signature expects {rows} rows in each request, but there are {total} samples", where="samples"
+        )
     asked = total - total % rows if rows else total
     parts: dict[str, list[Array]] = {}
     sizes = []
@@ -327,9 +335,9 @@ def refuse_what_is_too_much(inputs: Arrays, feeding: Feeding, sizes: Sequence[in
     row = sum(array.nbytes // len(array) for name, array in inputs.items() if name not in feeding[1])
     if row * sum(sizes) > _MOST_WARM_UP:
         raise FleetError(
-            f"warm-up requests of {sum(sizes)} rows in all take {row * sum(sizes) >> 20} MiB; allowed: {_MOST_WARM_UP >> 20} MiB",
+            f"warm-up requests with {sum(sizes)} rows in total take {row * sum(sizes) >> 20} MiB; allowed: {_MOST_WARM_UP >> 20} MiB",
             where="batch_sizes",
-            remedy="Leave out the largest sizes, or those that the server will not execute.",
+            remedy="Leave out the largest sizes, or those that the server will not run.",
         )
 
 

@@ -23,7 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.other_files
 
 _A_FILE = (
     "it is a file; a SavedModel is a directory",
-    "Export the model: a Keras model by model.export(directory), any other by tf.saved_model.save.",
+    "Export the model: a Keras model with model.export(directory), any other with tf.saved_model.save.",
 )
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
@@ -43,7 +43,7 @@ def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedM
             raise FleetError(
                 f"the asset {name!r} is missing",
                 where=os.path.join(directory, "assets"),
-                remedy="Export or copy the model again, whole.",
+                remedy="Export or copy the whole model again.",
             )
         path = os.path.join(directory, "assets", name)
         checkpoint.refuse_pointer(path, model_files.read_file(path, 64))
@@ -77,27 +77,27 @@ def _content(directory: str) -> bytes:
         raise FleetError(what, where=directory, remedy=remedy)
     if not os.path.isdir(directory):
         raise FleetError(
-            "there is no such directory", where=directory, remedy="Name the directory of one version of a SavedModel."
+            "this directory does not exist", where=directory, remedy="Set the directory of one version of a SavedModel."
         )
     if not os.path.isfile(path):
         versions = sorted(
             (name for name in os.listdir(directory) if os.path.isfile(os.path.join(directory, name, "saved_model.pb"))),
             key=lambda name: (len(name), name),
         )
-        what = "it holds no saved_model.pb"
+        what = "it contains no saved_model.pb"
         if versions:
-            remedy = f"Name one version: {os.path.join(directory, versions[-1])}."
+            remedy = f"Set one version: {os.path.join(directory, versions[-1])}."
         elif os.path.isfile(path + "txt"):
-            remedy = "Save it in binary form: saved_model.pbtxt is not read."
+            remedy = "Save it in binary form: saved_model.pbtxt is not supported."
         elif os.path.isfile(path[: -len("pb")] + "cpb"):
-            remedy = "It is in parts (saved_model.cpb), which is not read: export it without tf.saved_model.SaveOptions(experimental_image_format=True)."
+            remedy = "It is in parts (saved_model.cpb), which is not supported: export it without tf.saved_model.SaveOptions(experimental_image_format=True)."
         else:
-            what, remedy = _other(directory) or (what, "Name the directory of one version of a SavedModel.")
+            what, remedy = _other(directory) or (what, "Set the directory of one version of a SavedModel.")
         raise FleetError(what, where=directory, remedy=remedy)
     content = model_files.read_file(path)
     checkpoint.refuse_pointer(path, content[:64])
     if not content:
-        raise FleetError("it is empty", where=path, remedy="Export or copy the model again, whole.")
+        raise FleetError("it is empty", where=path, remedy="Export or copy the whole model again.")
     if other_files.is_graph(content):
         raise FleetError(other_files.FROZEN[0], where=path, remedy=other_files.FROZEN[1])
     return content
@@ -115,7 +115,7 @@ def _other(directory: str) -> Known | None:
     for path in filter(os.path.isfile, paths):
         known = other_files.of_file(path, model_files.read_file(path, other_files.HEAD))
         if known:
-            return f"it holds no saved_model.pb; {os.path.relpath(path, directory)!r}: {known[0]}", known[1]
+            return f"it contains no saved_model.pb; {os.path.relpath(path, directory)!r}: {known[0]}", known[1]
     return known
 
 
@@ -126,7 +126,7 @@ def _variables_bytes(directory: str, needed: int, restored: Sequence[str]) -> in
     lost = [name for name in sorted(names) if not os.path.exists(os.path.join(folder, name))]
     if lost:
         raise FleetError(
-            f"{lost[0]} is a link to a file that is not there",
+            f"{lost[0]} is a link to a file that does not exist",
             where=folder,
             remedy="Get the file where the model comes from (git annex get, dvc pull), and copy it instead of the link (cp -L).",
         )
@@ -138,9 +138,9 @@ def _variables_bytes(directory: str, needed: int, restored: Sequence[str]) -> in
         )
         if missing:
             raise FleetError(
-                f"files of its variables are missing; there: {', '.join(sorted(names)) or 'none'}",
+                f"files of its variables are missing; present: {', '.join(sorted(names)) or 'none'}",
                 where=folder,
-                remedy="Export or copy the model again, whole.",
+                remedy="Export or copy the whole model again.",
             )
     for path in filter(os.path.isfile, (os.path.join(folder, name) for name in names)):
         checkpoint.refuse_pointer(path, model_files.read_file(path, 64))

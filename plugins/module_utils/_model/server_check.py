@@ -73,9 +73,9 @@ def run(options: Mapping[str, Any]) -> dict[str, Any]:
     accepted, reason = _judge(rules, found) if rules else (None, None)
     if accepted is False:
         raise FleetError(
-            f"what is served is refused: {reason}",
+            f"the served model is refused: {reason}",
             where=f"{options['target']['model']} on port {options['target']['port']}",
-            remedy="Serve the source, or another form.",
+            remedy="Serve the source, or another variant.",
         )
     return dict(found, changed=False, accepted=accepted, reason=reason)
 
@@ -86,9 +86,9 @@ def _rules(directory: str) -> Manifest:
     found = manifest.parse(model_files.read_file(path))
     if not found or not manifest.judged(found):
         raise FleetError(
-            "no conversion was judged there",
+            "it is not the manifest of a converted version",
             where=path,
-            remedy="Name a version that tfserving.fleet.model_conversion converted.",
+            remedy="Set conversion to a version that tfserving.fleet.model_conversion converted.",
         )
     return found
 

@@ -149,31 +149,31 @@ def refuse_untrusted(ops: Iterable[str], where: str, instead: str) -> None:
     """Raise FleetError for a model that whoever loads it has to trust. ops: untrusted_ops() of it. instead: what may be done beside trusting it."""
     if ops:
         raise FleetError(
-            f"it has operations that work with files, processes or the network, or call Python ({', '.join(ops)}), and loading it can run them",
+            f"it has operations that use files, processes, or the network, or call Python ({', '.join(ops)}), and loading it can run them",
             where=where,
-            remedy=f"Look whose model it is; then set trusted: true, {instead}.",
+            remedy=f"Set trusted: true if you trust the author of the model, {instead}.",
         )
 
 
 def refusal(ops: Iterable[str], optional_inputs: Collection[str]) -> str | None:
     """Why no converted form can stand for a signature, or None. ops: names of the operations behind it. optional_inputs: inputs with a default."""
     if python_ops(ops):
-        return f"it calls Python code of the process that exported it ({', '.join(python_ops(ops))}), which no server has; export it without that"
+        return f"it calls Python code of the process that exported it ({', '.join(python_ops(ops))}), which servers do not have; export it without this code"
     if state_ops(ops):
         return (
-            f"it keeps something from one request for the next ({', '.join(state_ops(ops))}), which a converted form forgets or keeps several times; "
+            f"it keeps state between requests ({', '.join(state_ops(ops))}), which a converted variant loses or keeps several times; "
             "serve the SavedModel, or export it without state"
         )
     if file_ops(ops) or outside_ops(ops):
         return (
-            f"it works with files or processes outside of itself ({', '.join([*file_ops(ops), *outside_ops(ops)])}), which no comparison covers; "
+            f"it uses files or processes outside the model ({', '.join([*file_ops(ops), *outside_ops(ops)])}), which a comparison does not cover; "
             "serve the SavedModel, or export it without them"
         )
     if random_ops(ops):
-        return f"its answers are random ({', '.join(random_ops(ops))}), so that nothing proves another form's; serve the SavedModel, or export it without them"
+        return f"its answers are random ({', '.join(random_ops(ops))}), so no other variant can be verified; serve the SavedModel, or export it without them"
     if optional_inputs:
         return (
-            f"the signature has defaults for {', '.join(optional_inputs)}, which a converted form does not know, so that requests without them would fail; "
-            "serve the SavedModel, or export it without defaults"
+            f"the signature has defaults for {', '.join(optional_inputs)}, which a converted variant does not support, so requests without these inputs would "
+            "fail; serve the SavedModel, or export it without defaults"
         )
     return None

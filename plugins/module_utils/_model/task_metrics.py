@@ -61,9 +61,9 @@ def measure(metric: str, outputs: Mapping[str, Values], labels: Values, output: 
     scores = chosen_output(outputs, output)
     if not scores.shape or len(scores) != len(labels) or not scores.width:
         raise FleetError(
-            f"the output has shape {list(scores.shape)}, yet there are {len(labels)} labels",
+            f"the output has shape {list(scores.shape)}, but there are {len(labels)} labels",
             where="metric",
-            remedy="Judge an output with a row for each example.",
+            remedy="Use an output with one row for each example (metric_output).",
         )
     return float(METRICS[metric](scores, labels))
 
@@ -72,9 +72,9 @@ def check_function(metric: str | None, path: str | None) -> None:
     """Raise FleetError where the metric function is named without the file (path or None) that holds it, or the other way round."""
     if bool(path) != (metric == "function"):
         raise FleetError(
-            "the metric function and a file that holds it belong together",
+            "it must be set together with metric: function",
             where="metric_function",
-            remedy="Give metric: function and metric_function, or neither.",
+            remedy="Set both, or neither.",
         )
 
 
@@ -85,8 +85,8 @@ def verdict(metric: str, before: float, after: float, allowed_loss: float, goal:
     """
     if metric in _SHARES and not _exceeds(before, allowed_loss):
         return False, (
-            f"{metric} of the source itself is {before:.6g}, so that no loss is above the allowed {allowed_loss:g}: "
-            "the labels do not belong to the samples, or too much is allowed"
+            f"{metric} of the source is {before:.6g}, so no loss can be above the allowed {allowed_loss:g}: "
+            "the labels do not belong to the samples, or allowed_loss is too large"
         )
     return _within(metric, before, after, allowed_loss, goal, f"{metric} {before:.6g} before, {after:.6g} after")
 
@@ -135,7 +135,7 @@ def chosen_output(outputs: Mapping[str, _Output], output: str | None) -> _Output
         raise FleetError(
             f"the model has several outputs: {', '.join(sorted(outputs))}",
             where="metric_output",
-            remedy="Name the one that the labels belong to.",
+            remedy="Set metric_output to the one that the labels are for.",
         )
     return outputs[one_of("metric_output", output, sorted(outputs))]
 
@@ -164,7 +164,7 @@ def _top_k(scores: Values, labels: Values) -> float:
     rows = _rows(scores, "top_k")
     if scores.width <= TOP:
         raise FleetError(
-            f"top_k looks at the {TOP} largest of more than {TOP} classes, the output has {scores.width}",
+            f"top_k needs more than {TOP} classes, but the output has {scores.width}",
             where="metric",
             remedy="Use accuracy.",
         )
@@ -182,13 +182,13 @@ def _auc(scores: Values, labels: Values) -> float:
         "boolean",
     ):
         raise FleetError(
-            f"auc needs one score for each example, the output has shape {list(scores.shape)}",
+            f"auc needs one score for each example, but the output has shape {list(scores.shape)}",
             where="metric",
             remedy="Use accuracy for several classes.",
         )
     held, classes = [row[-1] for row in scores.rows()], _classes(labels, 2)
     if set(classes) != {0, 1}:
-        raise FleetError("auc needs labels 0 and 1, both of them", where="samples")
+        raise FleetError("auc needs both labels, 0 and 1", where="samples")
     if not _known(held):  # NaN has no rank.
         return math.nan
     ordered = sorted(held)
@@ -203,7 +203,7 @@ def _auc(scores: Values, labels: Values) -> float:
 def _rmse(scores: Values, labels: Values) -> float:
     if scores.width != labels.width:
         raise FleetError(
-            f"rmse needs labels of the output's shape {list(scores.shape)}, they have {list(labels.shape)}",
+            f"rmse needs labels with the output's shape {list(scores.shape)}, but they have {list(labels.shape)}",
             where="samples",
         )
     for what, values in (("labels", labels), ("outputs", scores)):
@@ -232,9 +232,9 @@ def _classes(labels: Values, count: int | None = None, names: bool = False) -> l
     """Labels as one class each, a list: numbers below count where that is known, or names. Raises FleetError."""
     if (labels.kind == "text") != names:
         raise FleetError(
-            f"the labels are {'numbers' if names else 'texts'}, the output's classes are not",
+            f"the labels are {'numbers' if names else 'texts'}, but the output's classes are not",
             where="samples",
-            remedy="Label them as the model does.",
+            remedy="Use the labels that the model uses.",
         )
     if not names and len(labels.shape) == 2 and labels.width > 1 and count in (None, labels.width):
         return [_largest(row) for row in labels.rows()]
@@ -247,7 +247,7 @@ def _classes(labels: Values, count: int | None = None, names: bool = False) -> l
     wrong = [] if names else [label for label in held if not _is_class(label, count)]
     if wrong:
         raise FleetError(
-            f"the label {wrong[0]} is no class number{f' from 0 to {count - 1}' if count else ''}", where="samples"
+            f"the label {wrong[0]} is not a class number{f' from 0 to {count - 1}' if count else ''}", where="samples"
         )
     return held
 
@@ -259,7 +259,7 @@ def _is_class(label: Any, count: int | None) -> bool:
 def _rows(scores: Values, metric: str) -> Iterator[list[Any]]:
     if len(scores.shape) != 2 or scores.kind not in ("float", "integer"):
         raise FleetError(
-            f"{metric} needs a row of scores for each example, the output has shape {list(scores.shape)}",
+            f"{metric} needs a row of scores for each example, but the output has shape {list(scores.shape)}",
             where="metric",
         )
     return scores.rows()

@@ -20,7 +20,7 @@ def compute_capability(text: str) -> tuple[int, int]:
     """(8, 6) for "8.6". Raises FleetError."""
     found = _COMPUTE.match(text)
     if not found:
-        raise FleetError(f"{text!r} is not a compute capability; allowed: one such as 8.6", where="compute_capability")
+        raise FleetError(f"{text!r} is not a compute capability, such as 8.6", where="compute_capability")
     return int(found.group(1)), int(found.group(2))
 
 
@@ -30,20 +30,20 @@ def refusal(options: Mapping[str, Any], samples: object, converter: str | None) 
     options: server_release, compute_capability, precision, batch_sizes. samples: whether there are any. converter: the release of its TensorFlow.
     """
     if not options["server_release"] or not options["compute_capability"]:
-        return "engines belong to one release of the server and one kind of GPU; name server_release and compute_capability"
+        return "engines work only with one release of the server and one GPU model; set server_release and compute_capability"
     release = questions.nearest(options["server_release"])
     support = questions.tensorrt_support(release, compute_capability(options["compute_capability"]))
     if not support["supported"]:
         return f"{support['reason']}. {support['remedy']}"
     if converter is not None and questions.numbers(converter)[:2] != questions.numbers(release)[:2]:
         return (
-            f"the converter is TensorFlow {converter}, the server {release}: engines run on the TensorRT that built them alone. "
-            f"Convert with TensorFlow {release.rpartition('.')[0]}, for instance in the container tensorflow/tensorflow:{release}-gpu"
+            f"the converter is TensorFlow {converter}, but the server is {release}: engines run only on the TensorRT that built them. "
+            f"Convert with TensorFlow {release.rpartition('.')[0]}, for example in the container tensorflow/tensorflow:{release}-gpu"
         )
     if not options["batch_sizes"]:
-        return "engines are built beforehand for the batch sizes that the server will execute; name them in batch_sizes"
+        return "engines are built in advance for the batch sizes that the server will run; set them in batch_sizes"
     if options["precision"] == "INT8" and not samples:
-        return "INT8 is calibrated on representative examples, and no samples were given"
+        return "INT8 needs representative examples for calibration, but no samples are set"
     return None
 
 

@@ -39,9 +39,7 @@ def likelihood(signature: Signature, ops: Iterable[str]) -> Likelihood:
     outside = sorted(set(ops) - SUPPORTED - _PLUMBING)
     reasons = []
     if not _WORK & set(ops):
-        reasons.append(
-            "It has neither convolutions nor matrix products, so there is nothing for TensorRT to make faster."
-        )
+        reasons.append("It has neither convolutions nor matrix products, so TensorRT has nothing to accelerate.")
     floats = {
         tensor["dtype"]
         for _side, tensors in sides(signature)
@@ -49,7 +47,7 @@ def likelihood(signature: Signature, ops: Iterable[str]) -> Likelihood:
         if "float" in tensor["dtype"]
     }
     if floats and not floats & set(_COMPUTED):
-        reasons.append(f"It computes in {', '.join(sorted(floats))}; TensorRT takes {' and '.join(_COMPUTED)}.")
+        reasons.append(f"It computes in {', '.join(sorted(floats))}; TensorRT supports {' and '.join(_COMPUTED)}.")
     if any(op in outside for op in ("If", "StatelessIf", "StatelessWhile", "While")):
-        reasons.append("TF-TRT does not look inside loops and conditions.")
+        reasons.append("TF-TRT does not convert operations inside loops and conditions.")
     return {"likely": not reasons, "ops_outside": outside, "reasons": reasons}

@@ -49,12 +49,12 @@ def refusal(signature: Signature) -> str | None:
         for name, tensor in tensors.items():
             if tensor["dtype"] not in dtypes.LITE:
                 return (
-                    f"{side} {name} is {tensor['dtype']}, which TensorFlow Serving cannot take from TensorFlow Lite; "
+                    f"{side} {name} is {tensor['dtype']}, which TensorFlow Serving does not accept from TensorFlow Lite; "
                     f"allowed: {', '.join(dtypes.LITE)}. Cast it inside the model, or serve the SavedModel."
                 )
             if 0 in (tensor["shape"] or ()):
                 return (
-                    f"{side} {name} has shape {describe(tensor['shape'])}, which holds nothing. Serve the SavedModel."
+                    f"{side} {name} has shape {describe(tensor['shape'])}, which has no elements. Serve the SavedModel."
                 )
     return None
 
@@ -81,5 +81,5 @@ def likelihood(
         f"{reason.rstrip('.')}." for reason in (refusal(signature), impure and impure[0].upper() + impure[1:]) if reason
     ]
     if missing:
-        reasons.append(f"TensorFlow Lite has no operation of its own for {', '.join(missing)}.")
+        reasons.append(f"TensorFlow Lite has no built-in operation for {', '.join(missing)}.")
     return {"likely": not reasons, "blocking_ops": blocking, "reasons": reasons}

@@ -29,7 +29,7 @@ def with_signatures(content: bytes, signatures: Mapping[str, bytes]) -> bytes:
         for key, serialized in signatures.items():
             if 0 in serialized:
                 raise FleetError(
-                    f"the signature {key!r} cannot be written into a TensorFlow Lite file: its bytes hold a NUL",
+                    f"cannot write the signature {key!r} to a TensorFlow Lite file: its bytes contain a NUL",
                     where="signature",
                 )
             builder.Key(key)

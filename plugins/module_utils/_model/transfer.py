@@ -69,9 +69,9 @@ class Partial:
         free = disk.f_bavail * disk.f_frsize
         if needed_bytes > free:
             raise FleetError(
-                f"the version needs {_mib(needed_bytes)} MiB more, {_mib(free)} MiB are free",
+                f"the version needs {_mib(needed_bytes)} MiB more, but {_mib(free)} MiB are free",
                 where=self._parent,
-                remedy="Make room, for instance with keep.",
+                remedy="Make room, for example with keep.",
             )
         shared_folders.own_folder(self.path)
 
@@ -101,7 +101,9 @@ class Partial:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
                 raise FleetError(
-                    f"{name} was damaged on its way: its checksum is not the source's", where=where, remedy="Run again."
+                    f"{name} was damaged in transit: its checksum differs from the source's",
+                    where=where,
+                    remedy="Run again.",
                 )
         for folder, _names, names in os.walk(self.path):
             os.chmod(folder, 0o755)
@@ -122,9 +124,9 @@ def disk_faults(partial: Partial) -> Iterator[None]:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             partial.drop()
             raise FleetError(
-                "the disk is full; what was on its way is removed",
+                "the disk is full; the partial transfer was removed",
                 where=partial.path,
-                remedy="Make room, for instance with keep.",
+                remedy="Make room, for example with keep.",
             ) from fault
         raise FleetError(
             f"cannot be written: {fault.strerror or fault}", where=fault.filename or partial.path
@@ -139,9 +141,9 @@ def check_digest(archive: str, checksum: str | None) -> str:
     found = model_files.file_digest(archive)
     if checksum and checksum.lower() != f"sha256:{found}":
         raise FleetError(
-            f"it has the checksum sha256:{found}, not the one that was asked for",
+            f"its checksum is sha256:{found}, not the requested one",
             where=archive,
-            remedy="Look whether the source was changed, and give the checksum of what you want.",
+            remedy="Check whether the source was changed, and set the checksum of the archive that you want.",
         )
     return found
 
@@ -166,7 +168,9 @@ def take_piece(partial: Partial, content: Content, piece: str) -> None:
     with open(piece, "rb") as stream:
         for name, offset, count in json.loads(stream.readline()):
             if name not in content:
-                raise FleetError(f"a piece holds {name}, which the source does not have", where="piece")
+                raise FleetError(
+                    f"a piece of the transfer contains {name}, which the source does not have", where="piece"
+                )
             path = partial.file(name)
             with open(path, "r+b" if os.path.exists(path) else "wb") as target:
                 target.truncate(offset)
@@ -174,7 +178,7 @@ def take_piece(partial: Partial, content: Content, piece: str) -> None:
                 while count:
                     block = stream.read(min(count, _BLOCK))
                     if not block:
-                        raise FleetError("a piece is cut short", where="piece", remedy="Run again.")
+                        raise FleetError("a piece of the transfer is truncated", where="piece", remedy="Run again.")
                     target.write(block)
                     count -= len(block)
 
@@ -242,7 +246,7 @@ def unpack(archive: str, partial: Partial) -> None:
             raise
         partial.drop()
         raise FleetError(
-            f"it is no archive that can be read: {archive_errors.why(fault)}",
+            f"cannot read the archive: {archive_errors.why(fault)}",
             where=archive,
             remedy=f"Allowed: {', '.join(versions.ARCHIVES)}.",
         ) from fault
@@ -250,7 +254,7 @@ def unpack(archive: str, partial: Partial) -> None:
 
 def _refuse_strange(names: Sequence[str], archive: str) -> None:
     if names:
-        raise FleetError(f"{names[0]} is a link or a device", where=archive, remedy="Pack plain files.")
+        raise FleetError(f"{names[0]} is a link or a device", where=archive, remedy="Pack only regular files.")
 
 
 def _unpack(members: Mapping[str, Any], opened: Callable[[Any], Any], limits: Limits, partial: Partial) -> None:
@@ -258,7 +262,7 @@ def _unpack(members: Mapping[str, Any], opened: Callable[[Any], Any], limits: Li
     named = {posixpath.normpath(name): member for name, member in members.items()}
     for name in named:
         if posixpath.isabs(name) or name.startswith("../") or name in ("..", "."):
-            raise FleetError(f"{name} would be written outside of the version", where=archive)
+            raise FleetError(f"{name} would be written outside the version", where=archive)
     root = versions.root_of(named, archive)
     partial.begin(limits.bytes)
     for name, member in named.items():
@@ -268,7 +272,7 @@ def _unpack(members: Mapping[str, Any], opened: Callable[[Any], Any], limits: Li
                 while block := source.read(_BLOCK):
                     left -= len(block)
                     if left < 0:
-                        raise limits.fault("it holds more than it says")
+                        raise limits.fault("it contains more than it declares")
                     target.write(block)
 
 
@@ -280,9 +284,9 @@ def fingerprint_of_url(source: str, checksum: str | None) -> str:
         told = [answer.headers.get("ETag"), answer.headers.get("Last-Modified"), answer.headers.get("Content-Length")]
     if not told[0] and not told[1]:
         raise FleetError(
-            "the server tells neither ETag nor Last-Modified, so that nobody knows whether it is here already",
+            "the server sends neither ETag nor Last-Modified, so it is not known whether the version is already here",
             where=urls.public(source),
-            remedy="Give its checksum.",
+            remedy="Set checksum.",
         )
     return hash_of([urls.public(source), *told])
 
@@ -310,15 +314,15 @@ def download(source: str, partial: Partial, checksum: str | None) -> str:
             if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise FleetError(
-                f"the transfer broke off: {fault}",
+                f"the transfer was interrupted: {fault}",
                 where=urls.public(source),
-                remedy="Run again: it goes on where it ended.",
+                remedy="Run again: the transfer continues where it stopped.",
             ) from fault
         if end is not None and target.tell() != end:
             raise FleetError(
-                f"the transfer broke off after {target.tell()} of {end} bytes",
+                f"the transfer was interrupted after {target.tell()} of {end} bytes",
                 where=urls.public(source),
-                remedy="Run again: it goes on where it ended.",
+                remedy="Run again: the transfer continues where it stopped.",
             )
     try:
         check_digest(path, checksum)
@@ -341,9 +345,9 @@ def content_of(folder: str, where: str, digests: Digests) -> dict[str, FileEntry
     for name, one in sorted(brought["files"].items() if brought else ()):
         if content.get(name) != one:
             raise FleetError(
-                f"{name} is not what the version's manifest says",
+                f"{name} differs from the version's manifest",
                 where=where,
-                remedy="Copy or convert the model again, whole.",
+                remedy="Copy or convert the whole model again.",
             )
     if brought and manifest.BATCHING not in brought["files"]:
         content.pop(manifest.BATCHING, None)  # The host that it comes from wrote it for its own server.
@@ -352,7 +356,7 @@ def content_of(folder: str, where: str, digests: Digests) -> dict[str, FileEntry
         raise FleetError(
             f"{foreign[0]} is not in the version's manifest",
             where=where,
-            remedy=f"Remove it, where an older version left it there, or {model_files.MANIFEST}, where it belongs to the model.",
+            remedy=f"If an older version left it there, remove it; if it belongs to the model, remove {model_files.MANIFEST}.",
         )
     return content
 
@@ -369,7 +373,7 @@ def _open(source: str, headers: Mapping[str, str], method: str = "GET") -> Any:
     try:
         parts = urllib.parse.urlsplit(source)
     except ValueError as fault:
-        raise FleetError(f"is no address: {fault}", where=urls.public(source)) from fault
+        raise FleetError(f"not a valid URL: {fault}", where=urls.public(source)) from fault
     if parts.username:
         source = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()

@@ -44,9 +44,9 @@ def conversions(
     for plan in known:
         if not _PLAN <= set(plan):
             raise FleetError(
-                f"{plan!r} is no plan of a host",
+                f"{plan!r} is not the plan of a host",
                 where="tfs_model_plans",
-                remedy="Give what tfserving.fleet.serving_plan returned.",
+                remedy="Pass the result of tfserving.fleet.serving_plan.",
             )
     model_names.check_all([model.get("name") for model in models], "tfserving_models")
     found = []
@@ -57,9 +57,9 @@ def conversions(
         source = model.get("source")
         if isinstance(source, str) and "://" in source:  # Before a loop over it shows the password that it may have.
             raise FleetError(
-                f"{urls.public(source)!r} is an address",
+                f"{urls.public(source)!r} is a URL, not a folder",
                 where=f"tfserving_models[{number}].source",
-                remedy="Bring the model to the host that converts (model_version), and name its folder.",
+                remedy="Copy the model to the host that converts (model_version), and set its folder.",
             )
         common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False}
         found.append(dict(common, form=variants.NONE, required=True))
@@ -131,9 +131,9 @@ def results(made: Iterable[Mapping[str, Any]], directory: str, item: str) -> lis
             path is None and number is None or is_number and is_at(path, directory, f"{name}/{form}/{number}")
         ):
             raise FleetError(
-                f"the host published {path!r} as {told[0]!r}, {told[1]!r}, where it was asked for {name}, {form}",
+                f"the host published {path!r} as {told[0]!r}, {told[1]!r}, but the request was {name}, {form}",
                 where=name,
-                remedy="Look what runs on the host: its answers are not those of this collection.",
+                remedy="Check what runs on the host: its results are not those of this collection.",
             )
         found.append({key: one[key] for key in _OF_A_RESULT if key in one})
     return found

@@ -32,19 +32,17 @@ def check(options: Mapping[str, Any]) -> None:
         ("through_server", form != NONE),
     ):
         if options[name] and not fits:
-            raise FleetError(f"the form {form} knows no {name}", where=name, remedy="Leave it out.")
+            raise FleetError(f"the variant {form} does not support {name}", where=name, remedy="Leave it out.")
     if tuple(options.get("tags", meta_graph.SERVED_TAGS)) != meta_graph.SERVED_TAGS and form == "tensorrt":
-        raise FleetError(
-            "TF-TRT writes models with the tag serve alone", where="tags", remedy="Export the model with that tag."
-        )
+        raise FleetError("TF-TRT supports only the tag serve", where="tags", remedy="Export the model with this tag.")
     task_metrics.check_function(options["metric"], options["metric_function"])
     if options["compute_capability"]:
         tensorrt.compute_capability(options["compute_capability"])
     if options["container_image"] and options["through_server"]:
         raise FleetError(
-            "the server runs on the host, the converter in a container",
+            "the server runs on the host, but the converter runs in a container",
             where="through_server",
-            remedy="Leave it out, and check what is deployed with tfserving.fleet.model_server_check.",
+            remedy="Leave it out, and check the deployed model with tfserving.fleet.model_server_check.",
         )
     wrong = [size for size in options["batch_sizes"] if size < 1]
     if wrong or len(set(options["batch_sizes"])) != len(options["batch_sizes"]):
@@ -53,9 +51,9 @@ def check(options: Mapping[str, Any]) -> None:
         )
     if len(options["batch_sizes"]) > warmup.MOST_RECORDS:
         raise FleetError(
-            f"{len(options['batch_sizes'])} sizes are as many warm-up requests; servers refuse more than {warmup.MOST_RECORDS}",
+            f"{len(options['batch_sizes'])} sizes need as many warm-up requests; servers refuse more than {warmup.MOST_RECORDS}",
             where="batch_sizes",
-            remedy="Name those that the server will execute.",
+            remedy="List only those that the server will run.",
         )
 
 
@@ -81,7 +79,7 @@ def refusal(
         problem = composite(signature) or tensorrt.refusal(options, samples, converter)
     problem = problem or statefulness.refusal(ops, optional_inputs)
     if not problem and form.calibrated and not samples:
-        problem = "it is calibrated on representative examples, and no samples were given"
+        problem = "calibration needs representative examples, but no samples are set"
     return problem or acceptance.needs_judgement(samples, options["metric"], options["accept_unjudged"])
 
 
@@ -89,7 +87,7 @@ def runtime_problem(lowest: str | None, server_release: str | None) -> str | Non
     """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
     if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
         return (
-            f"the file needs TensorFlow Lite {lowest}, the server is {server_release}; convert with the server's release of TensorFlow, "
+            f"the file needs TensorFlow Lite {lowest}, but the server is {server_release}; convert with the server's release of TensorFlow, "
             "use a newer server, or serve the SavedModel"
         )
     return None

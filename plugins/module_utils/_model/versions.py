@@ -39,9 +39,9 @@ def refuse_many_numbers(options: Mapping[str, Any], hosts: int) -> None:
     source = options.get("source")
     if isinstance(source, str) and options.get("version") is None and named_by(source) is None and hosts > 1:
         raise FleetError(
-            f"{hosts} hosts of this play would each give it their own next number",
+            f"{hosts} hosts of this play would each choose their own number for it",
             where="version",
-            remedy="Give version, or name the source's folder by a number.",
+            remedy="Set version, or use a number as the name of the source's folder.",
         )
 
 
@@ -54,14 +54,14 @@ def kind_of(source: str) -> str:
     if scheme in ("http", "https"):
         if not source.partition("?")[0].lower().endswith(ARCHIVES):
             raise FleetError(
-                f"{urls.public(source)} is no archive; allowed: {', '.join(ARCHIVES)}",
+                f"{urls.public(source)} is not an archive; allowed: {', '.join(ARCHIVES)}",
                 where="source",
                 remedy="Pack the version into one archive.",
             )
         return "http"
     if scheme not in (*STORES, "file"):
         raise FleetError(
-            f"{scheme}:// is not known; allowed: a path, file, http, https, {', '.join(STORES)}", where="source"
+            f"{scheme}:// is not supported; allowed: a path, file, http, https, {', '.join(STORES)}", where="source"
         )
     return "file" if scheme == "file" else "store"
 
@@ -72,38 +72,37 @@ def check(options: Mapping[str, Any]) -> None:
     bounded("version", version or 0, 0, manifest.LARGEST_NUMBER)
     if options["checksum"] and not _DIGEST.fullmatch(options["checksum"]):
         raise FleetError(
-            f"{options['checksum']!r} is no checksum; allowed: sha256: and 64 hexadecimal digits", where="checksum"
+            f"{options['checksum']!r} is not a valid checksum; allowed: sha256: and 64 hexadecimal digits",
+            where="checksum",
         )
     if options["checksum"] and options["source"] is not None and kind_of(options["source"]) == "store":
         raise no_checksum_of_a_folder(urls.public(options["source"]))
     if options["source"] == "":
         raise FleetError(
-            "it is empty", where="source", remedy="Name a version, or leave it out to use the one that is there."
+            "it is empty", where="source", remedy="Set a version, or leave it out to use the published one."
         )
     if options["source"] is None and version is None:
         raise FleetError(
-            "neither source nor version is given",
+            "neither source nor version is set",
             where="version",
-            remedy="Name the version that is there, or a source to publish.",
+            remedy="Set the number of a published version, or a source to publish.",
         )
     bounded("keep", 1 if options["keep"] is None else options["keep"], 1)
     for name in ("keep", "samples", "label"):
         if options[name] is not None and not server:
             raise FleetError(
-                "it needs a server to ask",
+                "it needs a server",
                 where=name,
-                remedy="Name the server that serves this folder, with server.port and server.model.",
+                remedy="Set server.port and server.model of the server that serves this folder.",
             )
     if options["state"] == "absent" and not server:
         raise FleetError(
-            "a version is removed only where its server says that it does not serve it",
+            "a version is removed only if its server reports that it does not serve it",
             where="server",
-            remedy="Name the server that serves this folder, with server.port and server.model.",
+            remedy="Set server.port and server.model of the server that serves this folder.",
         )
     if options["label"] is not None and not options["config_file"]:
-        raise FleetError(
-            "it needs the file that lists the server's models", where="label", remedy="Name it with config_file."
-        )
+        raise FleetError("it needs the file that lists the server's models", where="label", remedy="Set config_file.")
     bounded("sample_rows", options["sample_rows"], 1)
     bounded("tolerance", options["tolerance"], 0)
     for name in ("ready_timeout_s", "transfer_timeout_s"):
@@ -112,7 +111,7 @@ def check(options: Mapping[str, Any]) -> None:
         bounded("server.port", server["port"], 1, 65535)
         if not server["model"]:
             raise FleetError(
-                "it is empty", where="server.model", remedy="Give the name under which the server serves this folder."
+                "it is empty", where="server.model", remedy="Set the name under which the server serves this folder."
             )
         bounded("server.deadline_s", server["deadline_s"], 0.001, LONGEST_S, "s")
 
@@ -120,9 +119,9 @@ def check(options: Mapping[str, Any]) -> None:
 def no_checksum_of_a_folder(source: str) -> FleetError:
     """The FleetError for a checksum that nothing would be compared with."""
     return FleetError(
-        f"it is the checksum of an archive, and {source} is a folder",
+        f"it is the checksum of an archive, but {source} is a folder",
         where="checksum",
-        remedy="Leave it out: folders are compared file by file, and with the manifest that they bring.",
+        remedy="Leave it out: folders are compared file by file, and with their manifest if they have one.",
     )
 
 
@@ -130,12 +129,12 @@ def check_content(content: Collection[str], where: str) -> None:
     """Raise FleetError for paths that would leave the version's folder, or a content that no server can load."""
     for path in content:
         if not path or posixpath.isabs(path) or ".." in path.split("/") or "\0" in path or "\n" in path:
-            raise FleetError(f"{path!r} is no path within a version", where=where)
+            raise FleetError(f"{path!r} is not a path inside a version", where=where)
     if not any(name in content for name in MODEL_FILES):
         raise FleetError(
-            f"it is no version of a model: it has none of {', '.join(MODEL_FILES)}",
+            f"it is not a version of a model: it has none of {', '.join(MODEL_FILES)}",
             where=where,
-            remedy="Name the folder of one version, not the folder of all versions.",
+            remedy="Set the folder of one version, not the folder of all versions.",
         )
 
 
@@ -162,13 +161,15 @@ def place(
     if version is None:
         newest = max(published, default=0)
         if newest not in same and max(newest, *known, 0) == manifest.LARGEST_NUMBER:
-            raise FleetError(f"no number is left above {manifest.LARGEST_NUMBER}", where="version", remedy="Give one.")
+            raise FleetError(
+                f"there is no version number above {manifest.LARGEST_NUMBER}", where="version", remedy="Set version."
+            )
         return (newest, True) if newest in same else (max(newest, *known, 0) + 1, False)
     if version in published and version not in same:
         raise FleetError(
-            f"version {version} is there already and holds something else" + (f": {both(version)}" if both else ""),
+            f"version {version} already exists with other content" + (f": {both(version)}" if both else ""),
             where="version",
-            remedy="Give a new number (version), or name the source's folder by one; a server does not notice a replaced version.",
+            remedy="Set a new version, or use a new number as the name of the source's folder; a server does not notice a replaced version.",
         )
     return version, version in published
 
@@ -233,13 +234,13 @@ def root_of(names: Collection[str], where: str) -> str:
     roots = sorted({posixpath.dirname(name) for name in names if posixpath.basename(name) in MODEL_FILES})
     known = None if roots else other_files.of_names(names)
     if known:
-        raise FleetError(f"the archive holds no model: {known[0]}", where=where, remedy=known[1])
+        raise FleetError(f"the archive contains no model: {known[0]}", where=where, remedy=known[1])
     if not roots:
-        raise FleetError(f"the archive holds no model: none of {', '.join(MODEL_FILES)}", where=where)
+        raise FleetError(f"the archive contains no model: none of {', '.join(MODEL_FILES)}", where=where)
     if len(roots) > 1:
         raise FleetError(
-            f"the archive holds several models: {', '.join(root or 'its top' for root in roots)}",
+            f"the archive contains several models: {', '.join(root or 'its top level' for root in roots)}",
             where=where,
-            remedy="Pack one version alone.",
+            remedy="Pack only one version.",
         )
     return roots[0]

@@ -75,14 +75,14 @@ def look(content: Buffer, signatures: Signatures, optional: Mapping[str, Collect
                 faults += _faults(name, inputs, signatures, (optional or {}).get(name, ()))
             found["faults"] += [f"record {number} {fault}" for fault in faults]
     except (tfrecord.Malformed, protobuf.Malformed, TypeError, AttributeError) as fault:
-        found["faults"].append(f"it is no TFRecord file of PredictionLog messages: {fault}")
+        found["faults"].append(f"it is not a TFRecord file of PredictionLog messages: {fault}")
     if found["records"] > MOST_RECORDS:
         found["faults"].append(f"it has {found['records']} records; servers refuse more than {MOST_RECORDS}")
     found["batch_sizes"] = sorted(sizes)
     return found
 
 
-def refuse(found: WarmUp | None, directory: str, remedy: str = "Remove the file, or write it anew.") -> None:
+def refuse(found: WarmUp | None, directory: str, remedy: str = "Remove the file, or write it again.") -> None:
     """Raise FleetError for the first reason why a server would not load the version with the file. directory: the version's."""
     if found and found["faults"]:
         raise FleetError(
@@ -121,7 +121,7 @@ def _faults(
     name: str, inputs: Mapping[str, TensorInfo], signatures: Signatures, optional: Collection[str]
 ) -> list[str]:
     if name not in signatures:
-        return [f"asks for the signature {name!r}; the model has {', '.join(sorted(signatures)) or 'none'}"]
+        return [f"requests the signature {name!r}; the model has {', '.join(sorted(signatures)) or 'none'}"]
     wanted = signatures[name]["inputs"]
     faults = [f"lacks the input {key}" for key in sorted(set(wanted) - {*inputs, *optional})]
     faults += [f"has an unknown input {key}" for key in sorted(set(inputs) - set(wanted))]

@@ -267,7 +267,7 @@ def test_bad_places_fail_in_one_line(tmp_path):
         done = call(check=check, path=f"{tmp_path}/new/", max_batch_size=8)
         assert (
             done["failed"]
-            and done["msg"].startswith(f"path: '{tmp_path}/new/' is a directory's name")
+            and done["msg"].startswith(f"path: '{tmp_path}/new/' is the name of a directory")
             and not (tmp_path / "new").exists()
         )
 
@@ -277,7 +277,7 @@ def test_an_owner_or_a_group_that_is_not_known_fails_before_anything_is_written(
         done = call(path=str(tmp_path / "batching.pbtxt"), max_batch_size=8, **{option: "nobody-has-this-name"})
         assert (
             done["failed"]
-            and done["msg"] == f"{option}: 'nobody-has-this-name' is not known on this host."
+            and done["msg"] == f"{option}: 'nobody-has-this-name' does not exist on this host."
             and list(tmp_path.iterdir()) == []
         )
 
@@ -365,9 +365,9 @@ def test_nothing_is_written_when_one_of_the_models_is_wrong(models):
         (dict(other, batching={"max_batch_size": 0}), "models: words: max_batch_size: 0"),
         (dict(other, batching={"max_bach_size": 4}), "did you mean max_batch_size"),
         (dict(other, batching={"num_batch_threads": 2}), "belong to the whole server"),
-        (dict(other, version=8), "version 8 is not there; "),
-        (dict(other, directory=str(models / "nowhere")), "has: none"),
-        (dict(other, directory=None), "directory is missing"),
+        (dict(other, version=8), "version 8 is missing in "),
+        (dict(other, directory=str(models / "nowhere")), "present: none"),
+        (dict(other, directory=None), "directory is not set"),
     ):
         done = call(per_model=True, max_batch_size=8, models=[good, bad])
         assert done["failed"] and words in done["msg"] and "\n" not in done["msg"], done
@@ -385,7 +385,7 @@ def test_two_models_with_one_file_are_refused(models):
         assert (
             done["failed"]
             and done["msg"].startswith("models: again: its file ")
-            and "that of the model digits" in done["msg"]
+            and "is also the file of the model digits" in done["msg"]
         )
     done = call(
         path=str(models / "digits/saved_model/002/batching_params.pbtxt"),
@@ -393,7 +393,7 @@ def test_two_models_with_one_file_are_refused(models):
         max_batch_size=8,
         models=[digits],
     )
-    assert done["failed"] and "that of the server" in done["msg"] and list(models.rglob("*.pbtxt")) == []
+    assert done["failed"] and "is also the file of the server" in done["msg"] and list(models.rglob("*.pbtxt")) == []
 
 
 def test_check_mode_on_a_clean_host_shows_what_would_come(tmp_path):
@@ -406,7 +406,7 @@ def test_check_mode_on_a_clean_host_shows_what_would_come(tmp_path):
         models=[{"name": "digits", "directory": str(tmp_path / "models/digits/saved_model"), "signatures": LEGAL}],
     )
     assert done["changed"] and "num_batch_threads { value: 2 }" in done["diff"]["after"]
-    assert any("A run that publishes it will write its file" in warning for warning in done["warnings"])
+    assert any("A run that publishes it will also write its file" in warning for warning in done["warnings"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -518,7 +518,7 @@ def test_a_download_goes_on_where_it_broke_off(model_directory, tmp_path):
         options = {"path": str(tmp_path / "m"), "source": url}
         assert good(check_mode=True, **options)["changed"] and not (tmp_path / "m").exists() and not requests
         for _time in (1, 2):
-            refused("the transfer broke off", "it goes on where it ended", **options)
+            refused("the transfer was interrupted", "the transfer continues where it stopped", **options)
             assert [name for name in visible(tmp_path / "m") if name.isdigit()] == []
         result = good(**options)
         assert result["changed"] and requests == [0, 400_000, 700_000]
@@ -526,8 +526,8 @@ def test_a_download_goes_on_where_it_broke_off(model_directory, tmp_path):
         assert not good(**options)["changed"] and len(requests) == 3, "what is here is not fetched again"
     with web(content) as (url, requests):
         refused(
-            "it has the checksum sha256:",
-            "not the one that was asked for",
+            "its checksum is sha256:",
+            "not the requested one",
             path=str(tmp_path / "n"),
             source=url,
             checksum="sha256:" + "0" * 64,
@@ -542,7 +542,7 @@ def test_a_download_goes_on_where_it_broke_off(model_directory, tmp_path):
         for shown in (json.dumps(told), (tmp_path / "n" / "1" / "manifest.json").read_text(encoding="utf-8")):
             assert "cret" not in shown and "c0ffee" not in shown, shown
     with web(content, validators=False) as (url, _requests):
-        refused("tells neither ETag nor Last-Modified", "Give its checksum", path=str(tmp_path / "o"), source=url)
+        refused("sends neither ETag nor Last-Modified", "Set checksum", path=str(tmp_path / "o"), source=url)
     refused("cannot be fetched", path=str(tmp_path / "o"), source="http://127.0.0.1:9/m.tar.gz")
     assert visible(tmp_path / "o") == []
 
@@ -567,7 +567,7 @@ def test_a_transfer_of_unknown_length_that_breaks_off(model_directory, tmp_path)
             thread = threading.Thread(target=answer)
             thread.start()
             refused(
-                "the transfer broke off" if "chunked" in head else "it has the checksum",
+                "the transfer was interrupted" if "chunked" in head else "its checksum is",
                 path=str(tmp_path / "m"),
                 checksum=checksum,
                 source=f"http://127.0.0.1:{listener.getsockname()[1]}/m.tar.gz",
@@ -631,10 +631,10 @@ def test_archives(model_directory, tmp_path):
                 (evil("m/../../outside"), "would be written outside"),
                 (evil("/outside"), "would be written outside"),
                 (tmp_path / "link.zip", "m/link is a link or a device"),
-                (evil("n/saved_model.pb"), "holds several models: m, n"),
+                (evil("n/saved_model.pb"), "contains several models: m, n"),
                 (tmp_path / "nowhere", "neither a folder nor an archive"),
-                (version / "saved_model.pb", "no archive that can be read"),
-                (tmp_path, "it is no version of a model"),
+                (version / "saved_model.pb", "cannot read the archive"),
+                (tmp_path, "it is not a version of a model"),
             )
         )
     )
@@ -692,7 +692,7 @@ def test_folders_that_are_no_versions(model_directory, tmp_path):
     options = {"path": str(folder), "remote_src": True}
     assert good(source=source, **options)["version"] == 7, "as a server counts it"
     other = variant(model_directory, tmp_path / "w", "w")
-    refused("version 7 is there already and holds something else", source=other, version=7, **options)
+    refused("version 7 already exists with other content", source=other, version=7, **options)
     refused(
         f"{folder}/9: there is something of this name already that is no version. Remove it.",
         source=other,
@@ -701,7 +701,7 @@ def test_folders_that_are_no_versions(model_directory, tmp_path):
     )
     assert good(source=other, **options)["version"] == 8
     assert good(source=source, version=2**63 - 1, **options)["published"]
-    refused(f"no number is left above {2**63 - 1}", source=other, **options)
+    refused(f"there is no version number above {2**63 - 1}", source=other, **options)
     refused("version: -1 is out of range; allowed: 0 to 9223372036854775807", source=other, version=-1, **options)
 
 
@@ -710,20 +710,20 @@ def test_sources_and_addresses_that_are_none(model_directory, tmp_path):
     path = str(tmp_path / "m")
     checksum = "sha256:" + "0" * 64
     refused(
-        f"checksum: it is the checksum of an archive, and {source} is a folder",
+        f"checksum: it is the checksum of an archive, but {source} is a folder",
         path=path,
         source=str(source),
         remote_src=True,
         checksum=checksum,
     )
     refused("source: it is empty", path=path, source="", remote_src=True)
-    refused("http://[::1/m.tar: is no address: Invalid IPv6 URL", path=path, source="http://[::1/m.tar")
+    refused("http://[::1/m.tar: not a valid URL: Invalid IPv6 URL", path=path, source="http://[::1/m.tar")
     refused(
         "cannot be written: Not a directory", path=f"{source}/saved_model.pb/m", source=str(source), remote_src=True
     )
     (source / "link").symlink_to("/nonexistent")
     refused(
-        f"{source}/link: it is neither a file nor a directory of a model",
+        f"{source}/link: it is not a file or directory of a model",
         path=path,
         source=str(source),
         remote_src=True,
@@ -731,7 +731,7 @@ def test_sources_and_addresses_that_are_none(model_directory, tmp_path):
     (source / "link").unlink()
     os.mkfifo(source / "pipe")
     refused(
-        f"{source}/pipe: it is neither a file nor a directory of a model",
+        f"{source}/pipe: it is not a file or directory of a model",
         path=path,
         source=str(source),
         remote_src=True,
@@ -780,7 +780,7 @@ def test_a_manifest_is_believed_only_where_it_is_true(model_directory, tmp_path)
     assert good(path=str(tmp_path / "n"), source=str(tmp_path / "copy"), remote_src=True)["changed"]
     (tmp_path / "copy" / "assets.extra" / "note").write_text("damaged", encoding="utf-8")
     refused(
-        "assets.extra/note is not what the version's manifest says",
+        "assets.extra/note differs from the version's manifest",
         path=str(tmp_path / "o"),
         source=str(tmp_path / "copy"),
         remote_src=True,
@@ -794,7 +794,7 @@ def test_a_manifest_is_believed_only_where_it_is_true(model_directory, tmp_path)
         remote_src=True,
     )
     refused(
-        "version 1 is there already and holds something else",
+        "version 1 already exists with other content",
         path=str(tmp_path / "m"),
         source=variant(model_directory, tmp_path / "w", "w"),
         version=1,
@@ -816,7 +816,10 @@ def test_a_full_disk(model_directory, tmp_path):
             for name, content in contents(tmp_path / "v").items():
                 archive.writestr(name, content)
         refused(
-            "the version needs 3 MiB more", "Make room", path=str(disk / "m"), source=f"file://{tmp_path}/small.zip"
+            "the version needs 3 MiB more",
+            "Make room",
+            path=str(disk / "m"),
+            source=f"file://{tmp_path}/small.zip",
         )
         assert visible(disk / "m") == []
     finally:
@@ -850,7 +853,7 @@ def test_a_piece_that_was_damaged_on_its_way(model_directory, tmp_path):
         if damaged:
             assert (
                 result["failed"]
-                and "assets.extra/note was damaged on its way" in result["msg"]
+                and "assets.extra/note was damaged in transit" in result["msg"]
                 and "Run again." in result["msg"]
             )
     assert result["published"] and contents(tmp_path / "m" / "1") == files
@@ -911,9 +914,9 @@ def test_warm_up_requests_that_end_a_load_are_not_published(model_directory, tmp
     source = tmp_path / "source" / "42"
     variant(model_directory, source, "judged")
     options = {"path": str(tmp_path / "m"), "source": str(source), "remote_src": True}
-    told = f"{source}/{WARMUP}: its warm-up file: it is no TFRecord file of PredictionLog messages"
+    told = f"{source}/{WARMUP}: its warm-up file: it is not a TFRecord file of PredictionLog messages"
     (source / WARMUP).write_bytes(SECOND[:-1])
-    refused(told, "truncated", "Remove the file, or write it anew.", **options)
+    refused(told, "truncated", "Remove the file, or write it again.", **options)
     assert visible(tmp_path / "m") == []
     (source / WARMUP).write_bytes(SECOND)
     assert good(**options)["published"]

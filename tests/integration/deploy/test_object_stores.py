@@ -231,7 +231,7 @@ def test_a_transfer_that_is_killed_goes_on(store, version, tmp_path, victim):
         told = json.loads(said)
         assert (
             told["msg"]
-            == "s3://models/m/1: aws was killed by signal 9. Run again: what came whole is not fetched again."
+            == "s3://models/m/1: aws was killed by signal 9. Run again: complete files are not fetched again."
         )
     until(lambda: not alive(["s3", "sync", "s3://models/m/1/"]), "the client outlived its run")
     assert [name for name in visible(tmp_path / "m") if name.isdigit()] == []
@@ -247,7 +247,7 @@ def test_a_transfer_that_is_killed_goes_on(store, version, tmp_path, victim):
 def test_a_client_that_takes_too_long_is_ended(store, tmp_path):
     store.network.pause_at = 1 << 20
     refused(
-        "s3://models/m/1: aws did not end within 4 s. Run again, or allow more.",
+        "s3://models/m/1: aws did not end within 4 s. Run again, or raise transfer_timeout_s.",
         path=str(tmp_path / "m"),
         source="s3://models/m/1",
         transfer_timeout_s=4,
@@ -275,7 +275,7 @@ def test_what_is_damaged_is_refused(store, version, tmp_path):
     (source / "assets.extra" / "a large note").write_bytes(NOTE[:-1] + b"?")
     store.put(source, "s3://models/damaged")
     refused(
-        "assets.extra/a large note is not what the version's manifest says",
+        "assets.extra/a large note differs from the version's manifest",
         path=str(tmp_path / "m"),
         source="s3://models/damaged",
         environment={**store.environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.port}"},
@@ -294,9 +294,9 @@ def test_what_is_damaged_is_refused(store, version, tmp_path):
         (
             "s3://models/nothing",
             {},
-            "s3://models/nothing: there is nothing below it. Name the folder of one version, not an archive.",
+            "s3://models/nothing: it contains nothing. Set the folder of one version, not an archive.",
         ),
-        ("s3://models/m", {}, "s3://models/m: it is no version of a model: it has none of saved_model.pb"),
+        ("s3://models/m", {}, "s3://models/m: it is not a version of a model: it has none of saved_model.pb"),
         (
             "s3://models/m/1",
             {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
@@ -330,7 +330,7 @@ def test_wrong_credentials(clients, tmp_path):
 
 def test_a_checksum_is_not_ignored(tmp_path):
     refused(
-        "checksum: it is the checksum of an archive, and s3://models/m/1 is a folder",
+        "checksum: it is the checksum of an archive, but s3://models/m/1 is a folder",
         path=str(tmp_path / "m"),
         source="s3://models/m/1",
         checksum="sha256:" + "0" * 64,
@@ -342,7 +342,7 @@ def test_clients_are_needed(tmp_path):
     for source, text in (
         ("s3://bucket/m", "needs the command line client aws on this host"),
         ("gs://bucket/m", "needs the command line client gcloud or gsutil on this host"),
-        ("az://container/m", "az:// is not known; allowed: a path, file, http, https, s3, gs"),
+        ("az://container/m", "az:// is not supported; allowed: a path, file, http, https, s3, gs"),
     ):
         refused(text, path=str(tmp_path / "m"), source=source, environment={"PATH": str(tmp_path)})
     assert visible(tmp_path / "m") == []

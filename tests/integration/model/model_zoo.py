@@ -67,7 +67,7 @@ EXPECTED_FORMS = {
     ("recurrent_loop", "tflite_dynamic_range", True): ("refused", "Flex delegate"),
     ("strings", "tflite_dynamic_range", True): ("refused", "Flex delegate"),
     ("features", "tflite_float16", True): ("refused", "Flex delegate"),
-    ("depthwise", "tflite_int8", False): ("refused", "calibrated on representative examples"),
+    ("depthwise", "tflite_int8", False): ("refused", "calibration needs representative examples"),
     ("float64", "tflite_float16", True): ("refused", "float64"),
     ("hostile", "tflite_float16", False): ("accepted", "accuracy"),  # 16 bits hold both ends of its scale
     ("hostile", "tflite_int8", False): ("refused", "above the allowed"),

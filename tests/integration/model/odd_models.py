@@ -14,13 +14,13 @@ EXPECTED = {
     "complex": ("accepted", "unjudged"),
     "bfloat16": ("refused", "bfloat16"),
     "unsigned": ("refused", "uint32"),
-    "counting": ("refused", "keeps something from one request for the next (AssignAddVariableOp)"),
-    "stateful_recurrent": ("refused", "keeps something from one request for the next (AssignVariableOp)"),
+    "counting": ("refused", "keeps state between requests (AssignAddVariableOp)"),
+    "stateful_recurrent": ("refused", "keeps state between requests (AssignVariableOp)"),
     "random": ("refused", "random (RandomStandardNormal)"),  # the source itself answers otherwise each time
     "unused_input": ("accepted", "unjudged"),  # it stays an input
     "one_answer_two_names": (
         "refused",
-        "one and the same",
+        "the same tensor",
     ),  # no server loads a file that lists one tensor as two outputs
     "passing_through": ("accepted", "unjudged"),
     "constant_output": ("accepted", "unjudged"),
@@ -31,11 +31,11 @@ EXPECTED = {
     "as_many_as_there_are": ("accepted", "unjudged"),  # rows of the answer depend on the values
     "inner_float64": ("refused", "for"),
     "inline_table": ("refused", "for"),
-    "ragged": ("refused", "does not answer made-up inputs"),  # the lengths have to fit the values
+    "ragged": ("refused", "fails on generated inputs"),  # the lengths have to fit the values
     "sparse": ("accepted", "unjudged"),
     "jpeg": ("refused", "DecodeJpeg"),
     "python_inside": ("refused", "Python code of the process that exported it (EagerPyFunc)"),
-    "out_of_range": ("refused", "indices[0] = -9 is not in [0, 2)); give samples"),
+    "out_of_range": ("refused", "indices[0] = -9 is not in [0, 2)); set samples"),
     "growing_list": ("refused", "TensorListReserve"),  # a TensorArray in a loop over an unknown number of steps
     "convolution3d": ("accepted", "unjudged"),
     "grouped": ("accepted", "unjudged"),
@@ -49,12 +49,12 @@ EXPECTED = {
     "optional_input": ("refused", "default"),
     "foreign_op": ("refused", "does not know the operation Foreign"),
     "no_signature": ("fault", "it has: none"),
-    "text_form": ("fault", "saved_model.pbtxt is not read"),
+    "text_form": ("fault", "saved_model.pbtxt is not supported"),
     "chunked": ("fault", "saved_model.cpb"),
-    "base_path": ("fault", "Name one version"),
-    "nothing": ("fault", "it holds no saved_model.pb"),
+    "base_path": ("fault", "Set one version"),
+    "nothing": ("fault", "it contains no saved_model.pb"),
     "keras_file": ("fault", "model.export"),
-    "dangling_link": ("fault", "a link that leads nowhere"),
+    "dangling_link": ("fault", "a broken or circular link"),
     "pipe": ("fault", "pipe"),
 }
 

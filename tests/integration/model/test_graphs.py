@@ -148,7 +148,7 @@ def test_a_file_of_variables_that_is_cut_short_is_named_as_tensorflow_finds_it_b
     os.truncate(shard, int(shard.stat().st_size * left))
     with pytest.raises(tensorflow.errors.OpError):
         ran(tmp_path / "m", keras_tensor=X)
-    with pytest.raises(FleetError, match="variables.data-00000-of-00001: it has .* bytes; the index says"):
+    with pytest.raises(FleetError, match="variables.data-00000-of-00001: it has .* bytes, but the index needs"):
         saved_model.read(str(tmp_path / "m"))
 
 
@@ -212,9 +212,7 @@ def test_a_signature_that_changes_or_reveals_things_is_named(failing, name):
     found = analysis.analyse("serving_default", signature, ops)
     assert (found["random_ops"], found["state_ops"], found["file_ops"]) == (random, state, files)
     warnings = analysis.warnings(described)
-    assert (
-        any(f"{files[0]}: what a client sends decides" in warning for warning in warnings) is chosen if files else True
-    )
+    assert any(f"{files[0]}: data from clients decides" in warning for warning in warnings) is chosen if files else True
     assert bool(state or files) == bool(warnings), warnings
     assert bool(variant_refusals.refusal(OPTIONS, signature, None, None, ops)) == (name != "plain")
 
@@ -291,7 +289,7 @@ def test_new_weights_keep_the_structure_and_another_layer_or_signature_changes_i
 
 def test_tags_that_no_graph_has_are_named_with_the_flag(failing):
     with pytest.raises(
-        FleetError, match=r"no graph is tagged 'serve,tpu' \(there are: gpu, serve; serve\)\. .*saved_model_tags: "
+        FleetError, match=r"no graph has the tags 'serve,tpu' \(available: gpu, serve; serve\)\. .*saved_model_tags: "
     ):
         saved_model.read(str(failing / "two_tags" / "1"), ["serve", "tpu"])
 
@@ -305,5 +303,5 @@ def test_variables_of_another_model_do_not_pass_for_the_models_own(models, tmp_p
     shutil.copytree(models / "partitioned" / "variables", tmp_path / "m" / "variables")
     with tf1.Session(graph=tensorflow.Graph()) as session, pytest.raises(tensorflow.errors.NotFoundError):
         tf1.saved_model.load(session, ["serve"], str(tmp_path / "m"))
-    with pytest.raises(FleetError, match="which the graph restores: the variables are of another model"):
+    with pytest.raises(FleetError, match="which the graph restores: the variables belong to another model"):
         saved_model.read(str(tmp_path / "m"))

@@ -93,9 +93,7 @@ def test_a_model_is_published_as_it_is_and_again_only_when_it_changed(zoo, tmp_p
 
     (source / "fingerprint.pb").write_bytes(b"other")
     refused = run("model_conversion", temporary, source=source, destination=destination, version=1)
-    assert (
-        refused["failed"] and "version 1 is there already" in refused["msg"] and "Give a new number" in refused["msg"]
-    )
+    assert refused["failed"] and "version 1 already exists" in refused["msg"] and "Set a new version" in refused["msg"]
     second = run("model_conversion", temporary, source=source, destination=destination)
     assert second["changed"] and second["version"] == 2 and is_whole(destination / "1") and is_whole(destination / "2")
     assert json.loads(second["diff"]["before"])["key"] != json.loads(second["diff"]["after"])["key"]
@@ -129,13 +127,13 @@ WRONG = [
     ({"server_release": "latest"}, "server_release: 'latest' is not a release of TensorFlow Serving"),
     (
         {"compute_capability": "banana"},
-        "compute_capability: 'banana' is not a compute capability; allowed: one such as 8.6",
+        "compute_capability: 'banana' is not a compute capability, such as 8.6",
     ),
     ({"batch_sizes": [0]}, "each 1 or more"),
-    ({"select_tf_ops": True, "form": "none"}, "the form none knows no select_tf_ops"),
+    ({"select_tf_ops": True, "form": "none"}, "the variant none does not support select_tf_ops"),
     ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python'"),
     ({"samples": "/nowhere.npz"}, "/nowhere.npz: cannot be read"),
-    ({"source": "/nowhere"}, "/nowhere: there is no such directory"),
+    ({"source": "/nowhere"}, "/nowhere: this directory does not exist"),
 ]
 
 
@@ -153,7 +151,7 @@ def test_a_destination_inside_the_source_is_refused(zoo, tmp_path):
     shutil.copytree(zoo / "dense", tmp_path / "source")
     for inside in (tmp_path / "source", tmp_path / "source" / "models"):
         assert (
-            "lies inside it"
+            "is inside the source"
             in run("model_conversion", tmp_path / "tmp", source=tmp_path / "source", destination=inside)["msg"]
         )
 
@@ -163,8 +161,8 @@ def test_refusals_publish_nothing_and_fail_only_where_required(zoo, tmp_path):
     for options, words in (
         (lite(zoo, destination, "hostile"), "above the allowed 0.1"),
         (lite(zoo, destination, "float64", samples=None, metric=None), "float64"),
-        (lite(zoo, destination, samples=None), "no samples were given"),
-        (lite(zoo, destination, metric=None), "no metric was named"),
+        (lite(zoo, destination, samples=None), "no samples are set"),
+        (lite(zoo, destination, metric=None), "no metric is set"),
     ):
         result = run("model_conversion", temporary, **options)
         assert (
@@ -343,7 +341,7 @@ def test_a_form_with_other_files_replaces_no_version(zoo, tmp_path):
     path.write_text(json.dumps(manifest), encoding="utf-8")
     before = contents(destination)
     kept = run("model_conversion", tmp_path / "tmp", **dict(options, allowed_loss=0.2, version=1))
-    assert not kept["changed"] and "has other files than version 1" in str(kept["warnings"]), kept
+    assert not kept["changed"] and "has different files than version 1" in str(kept["warnings"]), kept
     assert contents(destination) == before
     made = run("model_conversion", tmp_path / "tmp", **dict(options, allowed_loss=0.2))
     assert made["changed"] and made["version"] == 2 and is_whole(destination / "2") and is_whole(destination / "1")
@@ -415,7 +413,7 @@ def test_warm_up_requests_are_written_replayed_and_carried_over(zoo, serve, tmp_
     )
     assert (
         refused["failed"]
-        and "its warm-up file: it is no TFRecord file" in refused["msg"]
+        and "its warm-up file: it is not a TFRecord file" in refused["msg"]
         and "Remove the file" in refused["msg"]
     )
     assert not (tmp_path / "models" / "broken").exists()
@@ -443,7 +441,7 @@ def test_a_version_is_judged_once_more_through_a_server(zoo, tmp_path):
     old = run("model_conversion", tmp_path / "tmp", **options, server_release="1.0.0")
     assert (
         old["accepted"] is False
-        and f"needs TensorFlow Lite {result['lowest_runtime']}, the server is 1.0.0" in old["reason"]
+        and f"needs TensorFlow Lite {result['lowest_runtime']}, but the server is 1.0.0" in old["reason"]
     )
 
 
@@ -495,7 +493,9 @@ def test_memory_that_a_conversion_will_not_find_is_missed_before_it_starts(zoo, 
         progress=tmp_path / "progress",
     )
     result = run("model_conversion", tmp_path / "tmp", **options)
-    assert result["failed"] and "MiB of memory, 4096 MiB are free. Convert on a host with more memory" in result["msg"]
+    assert (
+        result["failed"] and "MiB of memory, but 4096 MiB are free. Convert on a host with more memory" in result["msg"]
+    )
     assert not (tmp_path / "progress").exists(), "the converter did not begin"
     assert not (tmp_path / "models" / "a" / "lite").exists()
 
@@ -710,8 +710,8 @@ def test_info_loads_the_model_and_sends_it_what_careless_clients_send(zoo, tmp_p
         "careless"
     ]
     assert found["loaded"]["load_s"] < 60 and found["warnings"] == [
-        "TensorFlow 2.21.0 wrote it, the server is 2.20.0: an older server refuses operations and attributes that it does not know. "
-        "Export it with the server's release, or prove that it loads there."
+        "TensorFlow 2.21.0 wrote the model, but the server is 2.20.0: an older server rejects operations and attributes that it does not know. "
+        "Export the model with the server's release, or verify that it loads there."
     ]
     fragile = run("saved_model_info", tmp_path / "tmp", path=zoo / "convolution", load=True)["saved_model"]
     assert fragile["analysis"]["serving_default"]["careless_request"]["can_kill"]
@@ -771,7 +771,7 @@ def test_what_is_served_is_judged_by_the_manifest_of_its_conversion(zoo, convert
     worse = run("model_server_check", tmp_path / "tmp", **options, conversion=tmp_path)
     assert (
         worse["failed"]
-        and "what is served is refused: accuracy" in worse["msg"]
+        and "the served model is refused: accuracy" in worse["msg"]
         and "above the allowed 0.1. Serve the source" in worse["msg"]
     )
     none = run("model_server_check", tmp_path / "tmp", **options, conversion=zoo / "dense")

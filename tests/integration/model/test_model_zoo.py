@@ -129,7 +129,7 @@ def test_each_model_ends_as_was_written_down(results, name):
     expected, words = EXPECTED[name]
     found, reason, _made = results[name]
     assert found == expected, reason
-    words = {"unjudged": "without a judgement"}.get(words, words)
+    words = {"unjudged": "without judging"}.get(words, words)
     assert words in reason
     assert "\n" not in reason and "Traceback" not in reason and len(reason) < 500
 
@@ -138,7 +138,7 @@ def test_each_model_ends_as_was_written_down(results, name):
 def test_each_form_ends_as_was_written_down(forms_made, name, form, select):
     expected, words = model_zoo.EXPECTED_FORMS[name, form, select]
     found, reason, _made = forms_made[name, form, select]
-    assert found == expected and {"unjudged": "without a judgement"}.get(words, words) in reason, reason
+    assert found == expected and {"unjudged": "without judging"}.get(words, words) in reason, reason
     assert "\n" not in reason and "Traceback" not in reason
 
 
@@ -544,12 +544,12 @@ def test_both_protocols_agree(zoo, served, name):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"metric": "accuracy", "samples": "no_batch.npz"}, "it holds no labels"),
+        ({"metric": "accuracy", "samples": "no_batch.npz"}, "it has no labels"),
         ({"target": {"signature": "serving_defualt"}}, "did you mean serving_default"),
         ({"target": {"port": 1}}, "UNAVAILABLE"),
         ({"target": {"model": "absent"}}, "NOT_FOUND"),
         ({"samples": "dense.npz"}, "the samples do not fit the signature's inputs"),
-        ({"reference": "dense.npz"}, "holds no outputs.<name>"),
+        ({"reference": "dense.npz"}, "has no arrays outputs.<name>"),
     ],
 )
 def test_checks_that_cannot_be_made_are_one_clear_line(zoo, served, change, words):

@@ -77,7 +77,7 @@ def test_a_version_has_the_number_of_its_folder_on_every_host(zoo, hosts, tmp_pa
     shutil.copytree(zoo / "strings", tmp_path / "one" / "m" / "1")
     unnumbered = source(zoo, tmp_path / "dense")
     code, _changed, said = hosts.play("publish.yml", source=unnumbered)
-    assert code != 0 and "2 hosts of this play would each give it their own next number" in said, said[-3000:]
+    assert code != 0 and "2 hosts of this play would each choose their own number for it" in said, said[-3000:]
     assert hosts.versions() == {"one": ["1"], "two": []}
 
     numbered = source(zoo, tmp_path / "sources" / "3")
@@ -114,7 +114,7 @@ def test_other_content_under_the_number_stops_the_run_before_anything_changes(zo
     before = {"name": "a", "source": model["source"], "optimize": "none"}
     code, changed, said = hosts.play("tfserving.fleet.convert", tfserving_models=[before, model])
     assert code != 0 and set(changed.values()) == {0}, said[-3000:]
-    assert "version 3 is there already and holds something else: files without a manifest" in said
+    assert "version 3 already exists with other content: files without a manifest" in said
     assert re.search(rf"there, {re.escape(model['source'])} \(sha256 [0-9a-f]{{12}}\) now", said), said[-3000:]
     assert hosts.versions("m/saved_model") == {"one": [], "two": ["3"]}
     assert hosts.versions("a/saved_model") == {"one": [], "two": []}

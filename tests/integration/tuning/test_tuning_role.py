@@ -127,7 +127,7 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
     for wrong, words in (
         ({"start": {"form": "nix"}}, "start.form: 'nix' is not known; allowed: saved_model."),
         ({"start": {"batching": {"max_bach": 1}}}, "start.batching.parameter: 'max_bach' is not known"),
-        ({"metric": "function"}, "metric_function: the metric function and a file that holds it belong together."),
+        ({"metric": "function"}, "metric_function: it must be set together with metric: function."),
     ):
         status, said = play(tmp_path, MODULE, "--check", models=str(models), **wrong)
         assert status == 2 and words in said, said
@@ -152,8 +152,8 @@ def test_a_model_that_cannot_be_measured_costs_the_others_nothing(tmp_path):
     status, said = tuned(("bad", bad), ("good", {}))
     assert (
         status == 0
-        and "bad cannot be measured, so the configuration of the plan stays: metric_function: the metric function and a file"
+        and "bad cannot be measured, so the configuration of the plan stays: metric_function: it must be set together with metric: function"
         in said
     ), said
     status, said = tuned(("bad", bad), ("worse", bad))
-    assert status == 2 and "metric_function: the metric function and a file that holds it belong together" in said, said
+    assert status == 2 and "metric_function: it must be set together with metric: function" in said, said

@@ -78,7 +78,7 @@ def test_types_that_the_server_cannot_take_are_refused(dtype, side):
 
 
 def test_an_output_that_holds_nothing_is_refused():
-    assert "holds nothing" in tflite.refusal(
+    assert "has no elements" in tflite.refusal(
         dict(DIGITS, outputs={"y": {"dtype": "float32", "shape": [None, 0], "tensor": "b:0"}})
     )
 
@@ -125,14 +125,14 @@ def test_analysis_names_what_stands_in_the_way():
         (
             ["MatMul", "AssignAddVariableOp"],
             [],
-            "It keeps something from one request for the next (AssignAddVariableOp)",
+            "It keeps state between requests (AssignAddVariableOp)",
         ),
         (["MatMul", "LookupTableInsertV2"], [], "(LookupTableInsertV2)"),
         (["Add", "RandomUniform"], [], "Its answers are random (RandomUniform)"),
         (
             ["EagerPyFunc"],
             [],
-            "It calls Python code of the process that exported it (EagerPyFunc), which no server has",
+            "It calls Python code of the process that exported it (EagerPyFunc), which servers do not have",
         ),
         (["MatMul"], ["scale"], "The signature has defaults for scale"),
     ],
@@ -154,7 +154,11 @@ def test_what_concerns_all_servers_of_a_model_is_a_warning():
         "warmup": None,
     }
     python, state = analysis.warnings(described)
-    assert python.startswith("EagerPyFunc: ") and "No server has that" in python and "no two servers do" in state
+    assert (
+        python.startswith("EagerPyFunc: ")
+        and "Servers do not have this code" in python
+        and "different servers do not" in state
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,11 +203,11 @@ def described(**others):
         (described(), None, None),
         (described(), "2.21", None),
         (described(), "2.21.3", None),
-        (described(), "2.20.0", "TensorFlow 2.21.0 wrote it, the server is 2.20.0"),
+        (described(), "2.20.0", "TensorFlow 2.21.0 wrote the model, but the server is 2.20.0"),
         (described(tensorflow_version="2.9.1"), "2.20.0", None),
         (described(tensorflow_version=None), "2.20.0", None),
         (described(exporter="tensorflow1"), None, "graph of TensorFlow 1"),
-        (described(ops={"s": ["Addons>Thing"]}), None, "Addons>Thing: not TensorFlow's own"),
+        (described(ops={"s": ["Addons>Thing"]}), None, "Addons>Thing: not operations of TensorFlow"),
         (
             described(warmup={"faults": ["record 1 lacks the input x"]}),
             None,
@@ -237,7 +241,7 @@ def metric(before, after, allowed=0.01, name="accuracy"):
         (BROKEN, metric(0.9, 0.9), {}, False, "it answers differently: y: shape [3] became [4]"),
         (BROKEN, None, {"accept_unjudged": True}, False, "answers differently"),
         (FINE, None, {}, False, "was not judged"),
-        (FINE, None, {"accept_unjudged": True}, True, "without a judgement"),
+        (FINE, None, {"accept_unjudged": True}, True, "without judging"),
         (None, None, {"accept_unjudged": True}, False, "could not be compared"),
         (None, metric(0.9, 0.9), {}, True, "within"),
         (FINE, metric(0.9, 0.9), {"maximum_difference": 0.01}, False, "differ by up to 0.02; allowed: 0.01"),
@@ -255,8 +259,8 @@ def test_gates(outputs, judged, others, accepted, words):
     [
         ((True, "accuracy", False), None),
         ((False, None, True), None),
-        ((True, None, False), "no metric was named"),
-        ((False, "accuracy", False), "no samples were given"),
+        ((True, None, False), "no metric is set"),
+        ((False, "accuracy", False), "no samples are set"),
     ],
 )
 def test_a_lossy_form_needs_a_judgement(given, needed):
@@ -328,7 +332,7 @@ def test_places(published, version, expected):
 
 @pytest.mark.parametrize("there", [B, None])
 def test_a_version_is_never_replaced(there):
-    with pytest.raises(FleetError, match="version 3 is there already .* Give a new number"):
+    with pytest.raises(FleetError, match="version 3 already exists .* Set a new version"):
         versions.place([3], manifest.holding({3: there}, A["key"]), 3)
 
 
@@ -345,7 +349,7 @@ def test_a_version_is_never_replaced(there):
 )
 def test_a_metric_that_could_not_fall_too_low_judges_nothing(name, before, after, allowed, accepted):
     found, reason = acceptance.decide(FINE, metric(before, after, allowed, name))
-    assert found is accepted and ("no loss is above the allowed" in reason) is not accepted
+    assert found is accepted and ("no loss can be above the allowed" in reason) is not accepted
 
 
 def test_a_manifest_that_tells_only_of_files_judges_nothing():

@@ -152,17 +152,17 @@ def test_metrics_are_scikit_learns():
         ("accuracy", [[0.1, 0.9]], [1, 1], "there are 2 labels"),
         ("accuracy", 0.5, [1], "there are 1 labels"),
         ("accuracy", [[[0.1]]], [1], "needs a row of scores"),
-        ("top_k", [[0.1] * 5], [1], "more than 5 classes, the output has 5"),
-        ("auc", [0.1, 0.2], [1, 1], "labels 0 and 1, both"),
+        ("top_k", [[0.1] * 5], [1], "more than 5 classes, but the output has 5"),
+        ("auc", [0.1, 0.2], [1, 1], "both labels, 0 and 1"),
         ("auc", [[0.1] * 3], [1], "one score for each example"),
-        ("rmse", [[0.1, 0.2]], [0.1], r"labels of the output's shape \[1, 2\]"),
+        ("rmse", [[0.1, 0.2]], [0.1], r"labels with the output's shape \[1, 2\]"),
         ("acuracy", [0.1], [1], "did you mean accuracy"),
-        ("accuracy", [[0.1, 0.9]], [2], "the label 2 is no class number from 0 to 1"),
-        ("accuracy", [[0.1, 0.9]], [-1], "the label -1 is no class number"),
-        ("accuracy", [[0.1, 0.9]], [0.5], "the label 0.5 is no class number"),
-        ("accuracy", [[0.1, 0.9]], [float("nan")], "the label nan is no class number"),
-        ("accuracy", [[0.1, 0.9]], ["cat"], "the labels are texts, the output's classes are not"),
-        ("accuracy", ["cat"], [1], "the labels are numbers, the output's classes are not"),
+        ("accuracy", [[0.1, 0.9]], [2], "the label 2 is not a class number from 0 to 1"),
+        ("accuracy", [[0.1, 0.9]], [-1], "the label -1 is not a class number"),
+        ("accuracy", [[0.1, 0.9]], [0.5], "the label 0.5 is not a class number"),
+        ("accuracy", [[0.1, 0.9]], [float("nan")], "the label nan is not a class number"),
+        ("accuracy", [[0.1, 0.9]], ["cat"], "the labels are texts, but the output's classes are not"),
+        ("accuracy", ["cat"], [1], "the labels are numbers, but the output's classes are not"),
         (
             "accuracy",
             [[0.1, 0.9]],
@@ -170,8 +170,8 @@ def test_metrics_are_scikit_learns():
             r"labels of shape \[1, 3\] are neither class numbers nor one-hot rows of 2 classes",
         ),
         ("accuracy", [[0.1, 0.9]], [[[1, 0]]], "neither class numbers nor one-hot rows"),
-        ("accuracy", [0.1], [2], "the label 2 is no class number from 0 to 1"),
-        ("top_k", [[0.1] * 6], [6], "the label 6 is no class number from 0 to 5"),
+        ("accuracy", [0.1], [2], "the label 2 is not a class number from 0 to 1"),
+        ("top_k", [[0.1] * 6], [6], "the label 6 is not a class number from 0 to 5"),
         ("rmse", [0.1], ["a"], "rmse needs numbers as labels"),
     ],
 )
@@ -185,7 +185,7 @@ def test_the_judged_output_is_named_where_there_are_several():
         outputs = {"a": numpy.array([1.0, 0.0]), "b": numpy.array([0.0, 0.0])}
         return metric_function.measure({"metric": "accuracy", "metric_output": output}, outputs, numpy.array([1, 0]))
 
-    with pytest.raises(FleetError, match="several outputs: a, b. Name the one"):
+    with pytest.raises(FleetError, match="several outputs: a, b. Set metric_output"):
         judged(None)
     with pytest.raises(FleetError, match="metric_output: 'c' is not known"):
         judged("c")
@@ -241,12 +241,12 @@ def test_samples_are_read_and_limited(tmp_path):
 @pytest.mark.parametrize(
     "arrays, words",
     [
-        ({"x": [1]}, "holds no inputs.<name>; it holds: x"),
+        ({"x": [1]}, "has no arrays inputs.<name>; it has: x"),
         ({"inputs__x": [1, 2], "inputs__z": [1]}, "different numbers of examples: x 2, z 1"),
         ({"inputs__x": [1, 2], "labels": [1]}, "different numbers of examples: labels 1, x 2"),
         ({"inputs__x": 1}, "x none"),
-        ({"inputs__x": []}, "no example"),
-        ({"inputs__x": numpy.array([{}], object)}, "neither a NumPy archive"),
+        ({"inputs__x": []}, "no examples"),
+        ({"inputs__x": numpy.array([{}], object)}, "not a NumPy archive"),
     ],
 )
 def test_samples_that_are_none_are_refused(tmp_path, arrays, words):
@@ -259,7 +259,7 @@ def test_foreign_files_are_refused(tmp_path, content):
     (tmp_path / "s.npz").write_bytes(content)
     with pytest.raises(FleetError) as caught:
         samples.read(str(tmp_path / "s.npz"))
-    assert "neither a NumPy archive" in str(caught.value) and "\n" not in str(caught.value)
+    assert "not a NumPy archive" in str(caught.value) and "\n" not in str(caught.value)
     numpy.save(tmp_path / "one.npy", numpy.zeros(2))
     with pytest.raises(FleetError, match="single array"):
         samples.read(str(tmp_path / "one.npy"))
@@ -272,9 +272,9 @@ def test_dtypes_are_fitted_or_refused():
     fitted = samples.fit({"x": numpy.array([1.5]), "t": numpy.array([b"a"], object)}, wanted)
     assert fitted["x"].dtype == "float32" and fitted["t"].dtype == object
     for wrong in (numpy.array([1 + 1j]), numpy.array([b"a"], object)):
-        with pytest.raises(FleetError, match="the signature takes float32"):
+        with pytest.raises(FleetError, match="the signature expects float32"):
             samples.fit({"x": wrong}, wanted)
-    with pytest.raises(FleetError, match="the signature takes int32"):
+    with pytest.raises(FleetError, match="the signature expects int32"):
         samples.fit({"x": numpy.array([1.5])}, {"x": {"dtype": "int32"}})
 
 
@@ -282,12 +282,12 @@ def test_dtypes_are_fitted_or_refused():
     "numbers, wanted, words",
     [
         ([0, 255], "uint8", None),
-        ([0, 256], "uint8", "holds numbers from 0 to 256; the signature takes uint8, 0 to 255"),
-        ([-1, 3], "uint8", "holds numbers from -1 to 3"),
+        ([0, 256], "uint8", r"has values from 0 to 256, but the signature expects uint8 \(0 to 255\)"),
+        ([-1, 3], "uint8", "has values from -1 to 3"),
         ([-128, 127], "int8", None),
         ([2**31], "int32", "from 2147483648 to 2147483648"),
         ([0, 1], "bool", None),
-        ([2], "bool", "the signature takes bool, 0 to 1"),
+        ([2], "bool", r"the signature expects bool \(0 to 1\)"),
         ([2**63 - 1], "int64", None),
     ],
 )
@@ -321,5 +321,5 @@ def test_answers_are_joined_example_by_example(feeding, requests, shape):
 
 
 def test_too_few_samples_for_fixed_rows():
-    with pytest.raises(FleetError, match="takes 8 rows in each request, the samples hold 7"):
+    with pytest.raises(FleetError, match="expects 8 rows in each request, but there are 7 samples"):
         samples.answers(lambda rows: rows, {"x": numpy.zeros((7, 2))}, (8, set()), 32)

@@ -54,7 +54,7 @@ def test_json_lines(tmp_path):
     [
         (b'{"inputs": {"x": 1}}\n{"x": 1}\n', "line 2 is not"),
         (b"{broken\n", "line 1 is not"),
-        (b'{"inputs": {"x": [1]}}\n{"inputs": {"x": [1, 2]}}\n', "x has examples of unlike shapes. Pad them"),
+        (b'{"inputs": {"x": [1]}}\n{"inputs": {"x": [1, 2]}}\n', "x has examples of different shapes. Pad them"),
         (b'{"inputs": {"x": 1, "y": 1}}\n{"inputs": {"x": 1}}\n', "y is missing in 1 of 2 examples"),
         (b'{"inputs": {"x": [[1, 2], [3]]}}\n', "line 1 is not"),
         (b'{"inputs": {"x": 1}, "label": {"a": 1}}\n', "line 1 is not"),
@@ -129,9 +129,9 @@ def test_warm_up_requests_are_samples(tmp_path):
         and labels is None
     )
     assert read(tmp_path, content, signature="other", z=("float32", [None, 3]))[0]["z"].shape == (2, 3)
-    with pytest.raises(FleetError, match="none of its requests asks for the signature third"):
+    with pytest.raises(FleetError, match="none of its requests is for the signature third"):
         read(tmp_path, content, signature="third", z=("float32", [None, 3]))
-    with pytest.raises(FleetError, match="it holds no labels"):
+    with pytest.raises(FleetError, match="it has no labels"):
         read(tmp_path, content, "accuracy", x=("float32", [None, 3]), t=("float32", []))
 
 
@@ -150,7 +150,7 @@ def test_a_metric_of_the_users_own(tmp_path):
     request = {"metric": "function", "metric_function": str(path), "metric_output": None}
     assert metric_function.measure(request, {"y": numpy.array([1.0, 5.0])}, numpy.array([1.0, 2.0])) == 3.0
     for text, words in (
-        ("def metric(outputs, labels):\n    return 1 / 0\n", "ZeroDivisionError: division by zero. Mend metric"),
+        ("def metric(outputs, labels):\n    return 1 / 0\n", "ZeroDivisionError: division by zero. Correct metric"),
         ("import sys\ndef metric(outputs, labels):\n    sys.exit(3)\n", "SystemExit: 3"),
         ("x = 1\n", "it has no function"),
         ("import sys\ndef metric(outputs, labels):\n    sys.exit(3)\n", "SystemExit: 3"),
@@ -176,7 +176,7 @@ def test_warm_up_requests_have_a_limit():
     samples.refuse_what_is_too_much(inputs, (None, {"t"}), [1, 1023])
     with pytest.raises(
         FleetError,
-        match="batch_sizes: warm-up requests of 1025 rows in all take 1025 MiB; allowed: 1024 MiB. Leave out the largest",
+        match="batch_sizes: warm-up requests with 1025 rows in total take 1025 MiB; allowed: 1024 MiB. Leave out the largest",
     ):
         samples.refuse_what_is_too_much(inputs, (None, {"t"}), [1, 1024])
 

@@ -140,10 +140,10 @@ def test_the_graph_tagged_for_serving_is_taken_and_internal_signatures_are_not_s
 @pytest.mark.parametrize(
     "content, words",
     [
-        (b"", "it holds no graph: it was cut short after 0 bytes"),
-        (number(1, 1), "it holds no graph: it was cut short after 2 bytes"),  # cut between its two fields
-        (model(tags=("train",)), "no graph is tagged 'serve' (there are: train)"),
-        (model(tags=("gpu", "serve")), "there are: gpu, serve"),
+        (b"", "it contains no graph: it is truncated after 0 bytes"),
+        (number(1, 1), "it contains no graph: it is truncated after 2 bytes"),  # cut between its two fields
+        (model(tags=("train",)), "no graph has the tags 'serve' (available: train)"),
+        (model(tags=("gpu", "serve")), "available: gpu, serve"),
         (model(*SIMPLE)[:-3], "not a SavedModel: cut short"),
         (b"<html>not found</html>", "not a SavedModel"),
         (number(2, 5), "not a SavedModel"),
@@ -161,7 +161,7 @@ def test_what_is_no_saved_model_is_one_clear_line(content, words):
 )
 def test_a_graph_that_the_server_can_reach_by_tags_has_a_remedy_that_names_them(tags, named):
     """tensorflow_serving/model_servers/server.cc splits --saved_model_tags at commas, so that no value names a graph without tags."""
-    with pytest.raises(FleetError, match="no graph is tagged 'x'") as caught:
+    with pytest.raises(FleetError, match="no graph has the tags 'x'") as caught:
         meta_graph.parse(model(*SIMPLE, tags=tags), "here", ["x"])
     assert ("saved_model_tags" in caught.value.remedy) is bool(named) and (named or "Export") in caught.value.remedy
 
@@ -223,7 +223,7 @@ def test_files_are_counted(tmp_path):
         described["warmup"]["records"],
         described["variables"]["bytes"],
     ) == (["words.txt"], 3, 0, 0)
-    assert "no TFRecord file" in described["warmup"]["faults"][0]
+    assert "not a TFRecord file" in described["warmup"]["faults"][0]
 
 
 @pytest.mark.parametrize("lost", [ONE, INDEX])
@@ -232,7 +232,7 @@ def test_a_link_to_a_file_that_was_not_fetched_is_named(lost, tmp_path):
     files = {"saved_model.pb": VARIABLES, ONE: b"abcd", INDEX: index(1, ("v", 0, 0, 4))}
     directory = write(tmp_path, {name: content for name, content in files.items() if name != lost})
     (tmp_path / lost).symlink_to("../../.git/annex/objects/zK/Q1/SHA256E-s4--88d4266f")
-    with pytest.raises(FleetError, match="is a link to a file that is not there") as caught:
+    with pytest.raises(FleetError, match="is a link to a file that does not exist") as caught:
         saved_model.read(directory)
     assert lost.rpartition("/")[2] in caught.value.what and "git annex get" in caught.value.remedy
 
@@ -240,13 +240,13 @@ def test_a_link_to_a_file_that_was_not_fetched_is_named(lost, tmp_path):
 @pytest.mark.parametrize(
     "files, words",
     [
-        ({}, "it holds no saved_model.pb. Name the directory of one version"),
+        ({}, "it contains no saved_model.pb. Set the directory of one version"),
         ({"1/saved_model.pb": b"", "10/saved_model.pb": b"", "9/saved_model.pb": b""}, "/10."),
-        ({"saved_model.pbtxt": b""}, "saved_model.pbtxt is not read"),
-        ({"saved_model.pb": VARIABLES}, "files of its variables are missing; there: none"),
+        ({"saved_model.pbtxt": b""}, "saved_model.pbtxt is not supported"),
+        ({"saved_model.pb": VARIABLES}, "files of its variables are missing; present: none"),
         (
             {"saved_model.pb": VARIABLES, "variables/variables.index": b""},
-            "variables are missing; there: variables.index",
+            "variables are missing; present: variables.index",
         ),
         ({"saved_model.pb": VARIABLES, "variables/variables.data-00000-of-00001": b""}, "variables are missing"),
         (
@@ -259,24 +259,27 @@ def test_a_link_to_a_file_that_was_not_fetched_is_named(lost, tmp_path):
         ),
         ({"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt")))}, "the asset 'words.txt' is missing"),
         ({"saved_model.pb": b""}, "saved_model.pb: it is empty"),
-        ({"saved_model.pb": POINTER}, "saved_model.pb: it is a pointer of Git LFS"),
+        ({"saved_model.pb": POINTER}, "saved_model.pb: it is a Git LFS pointer"),
         (
             {"saved_model.pb": model(*SIMPLE, held(6, held(2, "words.txt"))), "assets/words.txt": POINTER},
-            "words.txt: it is a pointer of Git LFS",
+            "words.txt: it is a Git LFS pointer",
         ),
         (
             {"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: POINTER},
-            "of-00001: it is a pointer of Git LFS",
+            "of-00001: it is a Git LFS pointer",
         ),
         (
             {"saved_model.pb": VARIABLES, INDEX: POINTER, ONE: b"12345678"},
-            "variables.index: it is a pointer of Git LFS",
+            "variables.index: it is a Git LFS pointer",
         ),
         (
             {"saved_model.pb": VARIABLES, INDEX: index(1, ("a", 0, 8, 8), ("b", 0, 0, 8)), ONE: bytes(15)},
-            "it has 15 bytes; the index says 16, for 'a' lies at its",
+            "it has 15 bytes, but the index needs 16 (the tensor 'a' is at its",
         ),
-        ({"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: b""}, "it has 0 bytes; the index says 8"),
+        (
+            {"saved_model.pb": VARIABLES, INDEX: index(1, ("v", 0, 0, 8)), ONE: b""},
+            "it has 0 bytes, but the index needs 8",
+        ),
         (
             {"saved_model.pb": VARIABLES, INDEX: index(2, ("v", 1, 0, 8)), ONE: bytes(8)},
             "variables.data-00000-of-00002 is missing",
@@ -351,14 +354,14 @@ LITE = b"\x1c\0\0\0TFL3"  # tensorflow/compiler/mlir/lite/schema/schema.fbs, fil
         ("m.tar", packed("w:", "1/saved_model.pb"), "it is an archive. Unpack it"),
         ("m.tar.xz", packed("w:xz", "1/saved_model.pb"), "it is an archive. Unpack it"),
         ("m.zip", packed("zip", "1/saved_model.pb"), "it is an archive. Unpack it"),
-        ("saved_model.pb", model(*SIMPLE), "the directory around it. Name the directory: "),
+        ("saved_model.pb", model(*SIMPLE), "the directory that contains it. Set the directory: "),
         (
             "m.keras",
             packed("zip", "metadata.json", "config.json", "model.weights.h5"),
             "it is a Keras file. Load it with keras.models.load_model",
         ),
         ("m.h5", HDF5, "it is a Keras file. Load it with keras.models.load_model"),
-        ("m.weights.h5", HDF5, "it holds weights of Keras alone"),
+        ("m.weights.h5", HDF5, "it contains only the weights of a Keras model"),
         ("frozen.pb", FROZEN, "it is a frozen GraphDef. Load it with tf.compat.v1.import_graph_def"),
         ("model.tflite", LITE, "it is a TensorFlow Lite file"),
         ("model.onnx", b"\x08\x07", "it is an ONNX file"),
@@ -366,7 +369,7 @@ LITE = b"\x1c\0\0\0TFL3"  # tensorflow/compiler/mlir/lite/schema/schema.fbs, fil
         # github.com/huggingface/safetensors, "Format"; PyTorch's own zip may be without data.pkl near its beginning, and was pickle before 1.6.
         ("model.pth", b"\x80\x02\x8a", "it is a PyTorch file"),
         ("model.safetensors", b"\x08\0\0\0\0\0\0\0{}", "it is a PyTorch file"),
-        ("model.joblib", b"\x80\x03", "it is an object of Python"),
+        ("model.joblib", b"\x80\x03", "it is a pickled Python object"),
         ("model.ckpt-7.index", b"", "it is a checkpoint"),
         ("what.ever", b"nothing known", "it is a file; a SavedModel is a directory"),
     ],
@@ -382,22 +385,25 @@ def test_a_file_that_is_not_a_saved_model_is_recognized_with_the_next_step(tmp_p
         with pytest.raises(FleetError) as caught:
             saved_model.read(str(tmp_path))
         assert "\n" not in str(caught.value) and words.partition(". ")[2] in str(caught.value), (
-            "the directory around it"
+            "the directory that contains it"
         )
 
 
 @pytest.mark.parametrize(
     "names, words",
     [
-        (["config.json", "metadata.json", "model.weights.h5"], "it is a Keras file that was unpacked"),
-        (["checkpoint", "ckpt-1.index", "ckpt-1.data-00000-of-00001"], "it is a checkpoint, variables without a graph"),
+        (["config.json", "metadata.json", "model.weights.h5"], "it is an unpacked Keras file"),
+        (
+            ["checkpoint", "ckpt-1.index", "ckpt-1.data-00000-of-00001"],
+            "it is a checkpoint (variables without a graph)",
+        ),
         (
             ["checkpoint", "model.ckpt-9.meta", "model.ckpt-9.index", "model.ckpt-9.data-00000-of-00001"],
             "it is a checkpoint of TensorFlow 1",
         ),
         (
             ["variables/variables.index", "variables/variables.data-00000-of-00001"],
-            "it has variables and no saved_model.pb",
+            "it has variables but no saved_model.pb",
         ),
         (["1\\saved_model.pb", "1\\variables\\variables.index"], "backslashes in their names"),
         (["model.json", "group1-shard1of1.bin"], "it is a TensorFlow.js model"),
@@ -407,7 +413,7 @@ def test_a_directory_that_is_not_a_saved_model_is_recognized_with_the_next_step(
     with pytest.raises(FleetError) as caught:
         saved_model.read(write(tmp_path, dict.fromkeys(names, b"")))
     assert words in str(caught.value) and "\n" not in str(caught.value)
-    with pytest.raises(FleetError, match="the archive holds no model: ") as caught:
+    with pytest.raises(FleetError, match="the archive contains no model: ") as caught:
         versions.root_of(names, "m.zip")
     assert words in str(caught.value)
 

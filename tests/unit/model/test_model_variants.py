@@ -44,16 +44,16 @@ def options(form="tflite_int8", **others):
 @pytest.mark.parametrize(
     "given, words",
     [
-        (options("none", select_tf_ops=True), "select_tf_ops: the form none knows no select_tf_ops"),
-        (options("tensorrt", select_tf_ops=True), "the form tensorrt knows no select_tf_ops"),
-        (options("none", through_server=True), "the form none knows no through_server"),
-        (options(metric="function"), "the metric function and a file that holds it belong together"),
-        (options(metric_function="/m.py"), "belong together"),
+        (options("none", select_tf_ops=True), "select_tf_ops: the variant none does not support select_tf_ops"),
+        (options("tensorrt", select_tf_ops=True), "the variant tensorrt does not support select_tf_ops"),
+        (options("none", through_server=True), "the variant none does not support through_server"),
+        (options(metric="function"), "it must be set together with metric: function"),
+        (options(metric_function="/m.py"), "must be set together"),
         (options(batch_sizes=[1, 0]), "each 1 or more"),
         (options(batch_sizes=[8, 8]), "different sizes"),
         (
             options(batch_sizes=list(range(1, 1002))),
-            "1001 sizes are as many warm-up requests; servers refuse more than 1000",
+            "1001 sizes need as many warm-up requests; servers refuse more than 1000",
         ),
         (options(through_server=True, container_image="i"), "the server runs on the host"),
     ],
@@ -74,12 +74,12 @@ def test_options_that_do():
     [
         (options("none"), False, None),
         (options(), True, None),
-        (options(), False, "it is calibrated on representative examples, and no samples were given"),
-        (options(accept_unjudged=True), False, "calibrated"),
-        (options("tflite_float16"), False, "no samples were given"),
+        (options(), False, "calibration needs representative examples, but no samples are set"),
+        (options(accept_unjudged=True), False, "calibration"),
+        (options("tflite_float16"), False, "no samples are set"),
         (options("tflite_float16", accept_unjudged=True), False, None),
-        (options("tflite_int16x8", metric=None), True, "no metric was named"),
-        (options("tensorrt"), True, "name server_release and compute_capability"),
+        (options("tflite_int16x8", metric=None), True, "no metric is set"),
+        (options("tensorrt"), True, "set server_release and compute_capability"),
     ],
 )
 def test_refusals_before_anything_starts(given, samples, words):
@@ -110,13 +110,13 @@ TRT = {"server_release": "2.17.1", "compute_capability": "8.6", "precision": "FP
     [
         ({}, False, "2.17.0", None),
         ({"precision": "INT8"}, True, "2.17.1", None),
-        ({"precision": "INT8"}, False, "2.17.1", "INT8 is calibrated"),
-        ({"batch_sizes": []}, True, "2.17.1", "name them in batch_sizes"),
+        ({"precision": "INT8"}, False, "2.17.1", "INT8 needs representative examples"),
+        ({"batch_sizes": []}, True, "2.17.1", "set them in batch_sizes"),
         (
             {},
             True,
             "2.21.0",
-            "the converter is TensorFlow 2.21.0, the server 2.17.1: .* Convert with TensorFlow 2.17, .* tensorflow/tensorflow:2.17.1-gpu",
+            "the converter is TensorFlow 2.21.0, but the server is 2.17.1: .* Convert with TensorFlow 2.17, .* tensorflow/tensorflow:2.17.1-gpu",
         ),
         # Facts: releases from 2.18 on are built without TensorRT, 2.17 was the last.
         (
@@ -126,7 +126,7 @@ TRT = {"server_release": "2.17.1", "compute_capability": "8.6", "precision": "FP
             "the server of 2.20.0 is built without TensorRT .* Use release 2.17.1",
         ),
         ({"compute_capability": "12.0"}, True, "2.17.1", "was not built for compute capability 12.0"),
-        ({"server_release": None}, True, "2.17.1", "name server_release"),
+        ({"server_release": None}, True, "2.17.1", "set server_release"),
     ],
 )
 def test_tensorrt_needs_matching_releases(change, samples, converter, words):
@@ -198,7 +198,7 @@ def test_what_does_not_fit_is_refused():
     conversion_memory.refuse_what_does_not_fit(1 << 30, 6, 6144 + 800)
     with pytest.raises(
         FleetError,
-        match="the conversion needs about 6944 MiB of memory, 6943 MiB are free. Convert on a host with more memory",
+        match="the conversion needs about 6944 MiB of memory, but 6943 MiB are free. Convert on a host with more memory",
     ):
         conversion_memory.refuse_what_does_not_fit(1 << 30, 6, 6943)
 

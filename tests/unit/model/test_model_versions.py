@@ -42,7 +42,7 @@ SERVER = {"port": 8500, "model": "m", "deadline_s": 1}
         ({"label": "canary", "server": SERVER}, "label", "needs the file that lists"),
         ({"sample_rows": 0}, "sample_rows", "1 or more"),
         ({"ready_timeout_s": 0}, "ready_timeout_s", "0.001 to 604800 s"),
-        ({"state": "absent", "version": 1}, "server", "only where its server says"),
+        ({"state": "absent", "version": 1}, "server", "only if its server reports"),
         ({"server": dict(SERVER, port=0)}, "server.port", "1 to 65535"),
     ],
 )
@@ -70,7 +70,7 @@ def test_kinds_of_sources(source, kind):
 
 @pytest.mark.parametrize(
     ("source", "text"),
-    [("ftp://h/m", "ftp:// is not known"), ("https://user:secret@h/m?token=1", "https://h/m is no archive")],
+    [("ftp://h/m", "ftp:// is not supported"), ("https://user:secret@h/m?token=1", "https://h/m is not an archive")],
 )
 def test_sources_that_are_refused(source, text):
     with pytest.raises(FleetError, match=text) as caught:
@@ -83,7 +83,7 @@ def test_numbers():
     assert versions.place([3, 7], {3}) == (8, False), "what an older version holds is published anew"
     assert versions.place([3], set(), known=[2, 9]) == (10, False) and versions.place([3], {3}, known=[9]) == (3, True)
     assert versions.place([3, 7], {3}, 3) == (3, True) and versions.place([3], set(), 5) == (5, False)
-    with pytest.raises(FleetError, match="holds something else"):
+    with pytest.raises(FleetError, match="with other content"):
         versions.place([3, 7], {7}, 3)
 
 
@@ -129,7 +129,7 @@ def test_pieces_cover_what_is_missing_and_nothing_else():
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "", "a\nb"])
 def test_paths_that_leave_the_version(path):
-    with pytest.raises(FleetError, match="no path within a version"):
+    with pytest.raises(FleetError, match="not a path inside a version"):
         versions.check_content({"saved_model.pb": {}, path: {}}, "s")
 
 
@@ -140,7 +140,7 @@ def test_where_an_archive_holds_the_model():
     )
     for names, text in (
         (["1/saved_model.pb", "2/saved_model.pb"], "several models: 1, 2"),
-        (["variables/x"], "holds no model"),
+        (["variables/x"], "contains no model"),
     ):
         with pytest.raises(FleetError, match=text):
             versions.root_of(names, "a")

@@ -103,13 +103,13 @@ def test_warm_up_files_are_told_from_examples():
         (warmup.file([request(x=tensor(1, 1, 3), y=tensor(1, 1))]), "record 1 has an unknown input y"),
         (
             warmup.file([request("other", x=tensor(1, 1, 3))]),
-            "asks for the signature 'other'; the model has serving_default",
+            "requests the signature 'other'; the model has serving_default",
         ),
         (warmup.file([request(x=tensor(1, 1, 3))] * 1001), "it has 1001 records; servers refuse more than 1000"),
         (tfrecord.frame(log(request(), 5)), "record 1 is a session_run log, which servers refuse"),
         (tfrecord.frame(log(request(), 7)), "record 1 is a predict_streamed log"),
-        (b"garbage", "it is no TFRecord file of PredictionLog messages: no record begins at byte 0"),
-        (tfrecord.frame(b"\xff"), "it is no TFRecord file of PredictionLog messages"),
+        (b"garbage", "it is not a TFRecord file of PredictionLog messages: no record begins at byte 0"),
+        (tfrecord.frame(b"\xff"), "it is not a TFRecord file of PredictionLog messages"),
     ],
 )
 def test_what_a_server_would_refuse_or_die_of_is_named(content, words):

@@ -107,7 +107,7 @@ def test_a_number_that_holds_something_else_is_refused_and_both_are_named(tmp_pa
     publish(tmp_path / "m", 3, b"first")
     held = published.held(str(tmp_path / "m"), None, digests.Digests())
     with pytest.raises(
-        FleetError, match=r"version 3 is there already .*: /srv/source \(sha256 [0-9a-f]{12}\) there, new now"
+        FleetError, match=r"version 3 already exists .*: /srv/source \(sha256 [0-9a-f]{12}\) there, new now"
     ):
         versions.place(held, set(), 3, both=lambda number: f"{manifest.origin(held[number])} there, new now")
 
