@@ -34,7 +34,6 @@ TOPICS = {
 # Packages whose errors are not explained yet.
 PENDING = {
     "_tuning",
-    "_model",
     "_deploy",
     "_embedded",
     "_core",

@@ -18,7 +18,7 @@ def refuse_what_does_not_fit(size_bytes: int, times: int, available_mib: int | N
     needed = _BASE_MIB + times * size_bytes // _MIB
     if available_mib is not None and needed > available_mib:
         raise FleetError(
-            f"the conversion needs about {needed} MiB of memory, but {available_mib} MiB are free",
+            f"the conversion needs about {needed} MiB of memory, but only {available_mib} MiB are free",
             where="source",
             remedy="Convert on a host with more memory, or do not convert (form: none).",
         )

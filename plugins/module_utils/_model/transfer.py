@@ -69,7 +69,7 @@ class Partial:
         free = disk.f_bavail * disk.f_frsize
         if needed_bytes > free:
             raise FleetError(
-                f"the version needs {_mib(needed_bytes)} MiB more, but {_mib(free)} MiB are free",
+                f"the version needs {_mib(needed_bytes)} MiB more, but only {_mib(free)} MiB are free",
                 where=self._parent,
                 remedy="Make room, for example with keep.",
             )

@@ -198,7 +198,7 @@ def test_what_does_not_fit_is_refused():
     conversion_memory.refuse_what_does_not_fit(1 << 30, 6, 6144 + 800)
     with pytest.raises(
         FleetError,
-        match="the conversion needs about 6944 MiB of memory, but 6943 MiB are free. Convert on a host with more memory",
+        match="the conversion needs about 6944 MiB of memory, but only 6943 MiB are free. Convert on a host with more memory",
     ):
         conversion_memory.refuse_what_does_not_fit(1 << 30, 6, 6943)
 
