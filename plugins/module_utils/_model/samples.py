@@ -263,7 +263,7 @@ def write_answers(
     labels: Array | None = None,
     measure: Callable[[Arrays, Array | None], float] | None = None,
 ) -> None:
-    """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
+    """Write an archive for the hosts that will serve a converted variant: inputs, the source's answers, and how far the variant was from each output.
 
     How far is agreement.Distance's tolerance, as a deployment measures it. rows: those of each request where the signature says how many; the
     archive holds whole requests then. labels, measure: where a metric was judged, the labels, if any, and a function of ({name: array}, labels) that gives

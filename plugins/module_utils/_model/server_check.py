@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks a server for the answers to samples, measures a metric and compares with a reference: a program for a Python that has NumPy and gRPC."""
+"""Run samples on a server, measure a metric and compare the answers with a reference: a program for a Python that has NumPy and gRPC."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import c
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
 
 _CLIENTS: dict[str, Any] = {"grpc": client.GrpcClient, "rest": client.RestClient}
-_ASKED = (
+_REQUESTED = (
     "target",
     "samples",
     "metric",
@@ -110,8 +110,8 @@ def _judge(rules: Manifest, found: Checked) -> tuple[bool, str]:
 
 def call(request: Mapping[str, Any], python: str, timeout_s: float, user: str | None = None) -> Checked:
     """The result of check() under another Python; what the request leaves out is None. user: as of program.call."""
-    asked = {name: request.get(name) for name in _ASKED}
-    found: Checked = program.call(__name__, asked, python, timeout_s=timeout_s, user=user)
+    needed = {name: request.get(name) for name in _REQUESTED}
+    found: Checked = program.call(__name__, needed, python, timeout_s=timeout_s, user=user)
     return found
 
 
@@ -121,7 +121,7 @@ def main() -> int:
 
 
 def check(request: Mapping[str, Any]) -> Checked:
-    """Ask a target for the answers to samples, measure a metric and compare.
+    """Run samples on a target, measure a metric and compare.
 
     request: {target, samples (path), limit (examples or None), batch, metric, metric_output, metric_function (path or None), reference (path or None),
     reference_target (a target or None), deadline_s}; a target is {name, protocol, address, port, model, signature, version}.

@@ -494,7 +494,8 @@ def test_memory_that_a_conversion_will_not_find_is_missed_before_it_starts(zoo, 
     )
     result = run("model_conversion", tmp_path / "tmp", **options)
     assert (
-        result["failed"] and "MiB of memory, but only 4096 MiB are free. Convert on a host with more memory" in result["msg"]
+        result["failed"]
+        and "MiB of memory, but only 4096 MiB are free. Convert on a host with more memory" in result["msg"]
     )
     assert not (tmp_path / "progress").exists(), "the converter did not begin"
     assert not (tmp_path / "models" / "a" / "lite").exists()
