@@ -119,7 +119,7 @@ class Conversion:
             held,
             manifest.holding(held, content_key) | self._same_files(held, files),
             self._number(),
-            both=lambda number: f"{manifest.origin(held[number])}, not {manifest.shown(self.source, files)}",
+            both=lambda number: f"{manifest.origin(held[number])}; the source is {manifest.shown(self.source, files)}",
         )
         found = held.get(version)
         if there and found and found["key"] == manifest.key(source["digest"], self._deciding(), found["converter"]):

@@ -83,7 +83,7 @@ def key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, 
 
 
 def content_key(source_digest: str, options: Mapping[str, Any]) -> str:
-    """What decides the model's files alone. A copy holds its source. Another release of the converter makes no other version."""
+    """Return what decides only the model's files. A copy has the files of its source. Another release of the converter does not make another version."""
     if options.get("form", _COPY) == _COPY:
         return key(source_digest, {"tags": options.get("tags")}, None)
     form = FORMS.get(options["form"])

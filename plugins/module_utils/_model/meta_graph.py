@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a saved_model.pb says: signatures, the operations behind each of them, assets, and who wrote it."""
+"""Read a saved_model.pb: signatures, the operations behind each of them, assets, and who wrote it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MetaGraph(TypedDict):
     """The graph of a SavedModel that TensorFlow Serving loads.
 
     exporter: keras3, tensorflow2 or tensorflow1. optional_inputs: the inputs with a default, of the signatures that have such. ops: the operations that run
-    for each signature. uncertain_ops: those that run only where a value decides so that is not known before. fed_ops: those that work with files or
+    for each signature. uncertain_ops: those that run only if a value that is not known before selects them. fed_ops: those that work with files or
     processes and take something that clients send. untrusted_ops: those for which the model has to be trusted by whoever loads it. foreign_ops: operations
     of the graph that TensorFlow does not have. restored: what loading takes out of the variables' files. Lists are sorted.
     """

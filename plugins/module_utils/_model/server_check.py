@@ -142,7 +142,7 @@ def check(request: Mapping[str, Any]) -> Checked:
 
 
 def _ask(target: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[int, dict[str, Array], Array | None]:
-    """(examples asked, {output: array}, labels or None)."""
+    """Return (number of examples, {output: array}, labels or None)."""
     with _CLIENTS[target["protocol"]](target["address"], target["port"], request["deadline_s"]) as server:
         model, name, version = target["model"], target["signature"], target["version"]
         contract = signature.chosen(server.metadata(model, version), name, where=f"target {target['name']}")
@@ -158,7 +158,7 @@ def _ask(target: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[int, di
 
 
 def _reference(request: Mapping[str, Any], examples: int, answered: Mapping[str, Array]) -> dict[str, Array] | None:
-    """{name: array} to compare with, or None. Of more examples than were asked it is cut where the answer has a row for each."""
+    """{name: array} to compare with, or None. A longer reference is cut if the answer has a row for each example."""
     if request["reference_target"]:
         return _ask(request["reference_target"], request)[1]
     if request["reference"]:

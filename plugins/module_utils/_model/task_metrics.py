@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Task metrics on labeled samples, and whether a loss is allowed. Needs Python alone, since hosts that serve measure, too, and may have nothing else."""
+"""Task metrics on labeled samples, and whether a loss is allowed. Needs only Python, since hosts that serve measure as well and may have nothing else."""
 
 from __future__ import annotations
 
