@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a converted model may take the source's place: the gates it has to pass."""
+"""Decide whether a converted model may replace its source: the checks that it has to pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNJUDGED = "its accuracy was not judged because {why}. Set samples with labels a
 
 
 def ending(accepted: bool | None, reason: str, gates: Gates | None = None) -> Judged:
-    """The end of a conversion without a version that has a runtime or a warm-up file of its own."""
+    """Return how a conversion ends that makes neither a file for TensorFlow Lite nor warm-up requests."""
     return {"accepted": accepted, "reason": reason, "lowest_runtime": None, "warmup_batch_sizes": [], "gates": gates}
 
 
@@ -24,7 +24,7 @@ def decide(
     maximum_difference: float | None = None,
     accept_unjudged: bool = False,
 ) -> tuple[bool, str]:
-    """(accepted, reason) of a lossy form.
+    """Return (accepted, reason) of a lossy variant.
 
     outputs: None where nothing could be compared. metric: None where nothing was judged. maximum_difference: absolute, in any output, or None.
     """
@@ -46,7 +46,7 @@ def decide(
 
 
 def needs_judgement(samples: object, metric: str | None, accept_unjudged: bool) -> str | None:
-    """Why a lossy form is refused before it is made, or None. samples: whether there are any."""
+    """Return why a lossy variant is refused before it is made, or None. samples: whether there are any."""
     if accept_unjudged or (samples and metric):
         return None
     return UNJUDGED.format(why="no metric is set" if samples else "no samples are set")

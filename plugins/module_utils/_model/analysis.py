@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a SavedModel's signatures and operations mean for serving."""
+"""Find out what a SavedModel's signatures and operations mean for serving."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXAMPLE_PARSERS = frozenset(
 _TABLES = frozenset(
     "HashTable HashTableV2 LookupTableFind LookupTableFindV2 LookupTableSizeV2 MutableDenseHashTableV2 MutableHashTableV2".split()
 )
-# Those seen to end a server that computes with oneDNN where the input has too few dimensions.
+# They crashed a server that computes with oneDNN when the input had too few dimensions.
 _CONVOLUTIONS = frozenset("Conv2D Conv3D DepthwiseConv2dNative _FusedConv2D".split())
 
 
@@ -37,8 +37,8 @@ class Batching(TypedDict):
     doubts: list[str]
 
 
-class CarelessRequest(TypedDict):
-    """Whether one request of a wrong shape can end a server that has the model."""
+class MalformedRequest(TypedDict):
+    """Whether one request with a wrong shape can crash a server that has the model."""
 
     can_kill: bool
     reasons: list[str]
@@ -57,7 +57,7 @@ class Analysis(TypedDict):
     batching: Batching
     tensorflow_lite: Likelihood
     tensorrt: Likelihood
-    careless_request: CarelessRequest
+    careless_request: MalformedRequest
 
 
 def of_model(described: SavedModel, server_release: str | None) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def analyse(
 ) -> Analysis:
     """What a signature means for serving.
 
-    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only where a value
-    decides so that is not known before.
+    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only if a
+    value that is not known before selects them.
     """
     sure, ops = ops, {*ops, *uncertain_ops}
     tables, custom = sorted(_TABLES & set(ops)), custom_ops(ops)
@@ -100,30 +100,30 @@ def analyse(
         "batching": batching(name, signature),
         "tensorflow_lite": tflite.likelihood(signature, sure, optional_inputs, uncertain_ops),
         "tensorrt": tensorrt_ops.likelihood(signature, ops),
-        "careless_request": careless_request(ops),
+        "careless_request": malformed_request(ops),
     }
 
 
 def custom_ops(ops: Iterable[str]) -> list[str]:
-    """The operations that are none of TensorFlow's own."""
+    """Return the operations that TensorFlow does not have."""
     return sorted(op for op in ops if op not in NAMES and not op.startswith("_"))
 
 
 def batching(name: str, signature: Signature) -> Batching:
     """Whether a signature can be batched."""
     first = {key: _first(tensor["shape"]) for key, tensor in sorted(signature["inputs"].items())}
-    faults, doubts = compatibility.judge({name: signature})
+    faults, found = compatibility.judge({name: signature})
     return {
         "legal": not faults,
         "first_dimensions": first,
         "shared": bool(first) and set(first.values()) == {"any"},
         "reasons": [str(fault) for fault in faults],
-        "doubts": doubts,
+        "doubts": found,
     }
 
 
-def careless_request(ops: Iterable[str]) -> CarelessRequest:
-    """Whether one request of a wrong shape can end a server that has a model with these operations."""
+def malformed_request(ops: Iterable[str]) -> MalformedRequest:
+    """Find out whether one request with a wrong shape can crash a server that has a model with these operations."""
     if not _CONVOLUTIONS & set(ops):
         return {"can_kill": False, "reasons": []}
     return {
@@ -137,7 +137,7 @@ def careless_request(ops: Iterable[str]) -> CarelessRequest:
 
 
 def warnings(described: SavedModel, server_release: str | None = None) -> list[str]:
-    """Sentences about the whole model. server_release: the server that is to load it, or None."""
+    """Return warnings about the whole model. server_release: the server that will load it, or None."""
     every = {op for ops in described["ops"].values() for op in ops}
     perhaps = {op for ops in described.get("uncertain_ops", {}).values() for op in ops}
     custom, python, state = (
@@ -183,7 +183,7 @@ def warnings(described: SavedModel, server_release: str | None = None) -> list[s
 
 
 def perhaps_warnings(ops: Iterable[str]) -> list[str]:
-    """Sentences about operations that run only where a value decides so that is not known before. ops: their names."""
+    """Return warnings about operations that run only if a value that is not known before selects them. ops: their names."""
     found = sorted({*statefulness.random_ops(ops), *statefulness.state_ops(ops), *statefulness.python_ops(ops)})
     if not found:
         return []
@@ -194,7 +194,7 @@ def perhaps_warnings(ops: Iterable[str]) -> list[str]:
 
 
 def _outside_warnings(ops: Iterable[str], fed: Collection[str]) -> list[str]:
-    """Sentences about operations that work with the server's files, with its process, or with other processes. fed: those that take what clients send."""
+    """Return warnings about operations that use the server's files, its process, or other processes. fed: those that take data from clients."""
     files, outside = statefulness.file_ops(ops), statefulness.outside_ops(ops)
     found = []
     chosen = [op for op in files if op in fed]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of batching parameters on a host: the server's own, and those beside the versions of its models."""
+"""The files of batching parameters on a host: that of the server, and those alongside the versions of its models."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def run(
     """
     shared_folders.accept(options["folder_owner"])
     _check_attributes(options, check_mode)
-    wanted, returned, warnings = _plan(options, check_mode)
-    before, decision = text_files.put(wanted, check_mode, warnings)
+    desired, returned, warnings = _plan(options, check_mode)
+    before, decision = text_files.put(desired, check_mode, warnings)
     differences = {
-        path: set_attributes(path) for path, text in wanted.items() if text is not None and os.path.exists(path)
+        path: set_attributes(path) for path, text in desired.items() if text is not None and os.path.exists(path)
     }
     return _with_attributes(
         decision.result(**returned),
@@ -45,7 +45,7 @@ def run(
 
 
 def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str, Any], list[str]]:
-    """(the files as they shall be, what the module returns, warnings)."""
+    """Return (the desired files, what the module returns, warnings)."""
     path = options["path"]
     if path is None and not options["per_model"]:
         raise FleetError(
@@ -85,9 +85,9 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
     server, of_models, more = files.per_model(request, path is not None)
     made = {file.model: file.as_dict(places[file.model]) for file in of_models if file.model in places}
     described = [dict(made.get(name, dict(_NOTHING, path=place)), name=name) for name, place in places.items()]
-    wanted = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
+    desired = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
     returned = dict(server.as_dict(path) if server else dict(_NOTHING, path=None), models=described)
-    return wanted, returned, warnings + more
+    return desired, returned, warnings + more
 
 
 def _refuse_shared_places(path: str | None, places: Mapping[str, str]) -> None:
@@ -104,7 +104,7 @@ def _refuse_shared_places(path: str | None, places: Mapping[str, str]) -> None:
 
 
 def _check_attributes(options: Mapping[str, Any], check_mode: bool) -> None:
-    """Raise FleetError for a mode, owner or group that files cannot get, before anything is written. In check mode an account may come with a task before."""
+    """Raise FleetError for a mode, owner or group that files cannot get, before anything is written. In check mode an earlier task may create the account."""
     file_mode("mode", options["mode"])
     own = {"owner": {os.geteuid()}, "group": {os.getegid(), *os.getgroups()}}
     numbers: dict[str, Callable[[str], int]] = {
@@ -124,21 +124,21 @@ def _check_attributes(options: Mapping[str, Any], check_mode: bool) -> None:
 
 
 def _version_directory(model: Mapping[str, Any]) -> str | None:
-    """Path of the version of a model that is meant, or None where it is not there."""
+    """Return the path of the requested version of a model, or None if it is missing."""
     there = _versions(model["directory"]) if model["directory"] else {}
     number = max(there, default=None) if model["version"] is None else model["version"]
     return os.path.join(model["directory"], there[number]) if number in there else None
 
 
 def _signatures_of(model: Mapping[str, Any], version: str | None, tags: Sequence[str]) -> Any:
-    """The signatures given for a model, or those of its SavedModel; None where there is none to read."""
+    """Return the signatures that the user set for a model, or those of its SavedModel; None if there is no SavedModel."""
     if model["signatures"] is None and version and os.path.exists(os.path.join(version, "saved_model.pb")):
         return saved_model.read(version, tags)["signatures"]
     return model["signatures"]
 
 
 def _unpublished(model: Mapping[str, Any], check_mode: bool) -> str:
-    """A warning, in check mode, that a model has no version to write for; otherwise a FleetError."""
+    """Return a warning in check mode that a model has no version to write for; raise FleetError otherwise."""
     where = f"models: {model['name']}"
     if model["directory"] is None:
         raise FleetError("directory is not set, but per_model needs the directory of each model", where=where)

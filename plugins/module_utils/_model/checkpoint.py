@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the files of a model's variables hold what their index says.
+"""Check that the files of a model's variables contain what their index lists.
 
 variables.index is a table of tensorflow/core/lib/io/table_format.txt: blocks of sorted keys, each without the letters that it shares with the one before,
 and a footer that names the block of blocks. Its values are the messages of tensorflow/core/protobuf/tensor_bundle.proto.
@@ -25,7 +25,7 @@ _AGAIN = "Export or copy the whole model again."
 
 
 def check(folder: str, content: bytes, sizes: Mapping[str, int], restored: Iterable[str] = ()) -> None:
-    """Raise FleetError for a file that is missing, empty or cut short.
+    """Raise FleetError for a file that is missing, empty or truncated.
 
     folder: the directory variables of a model. content: the bytes of its index. sizes: {name: bytes} of all files there. restored: the tensors that the
     graph takes out of them.
@@ -58,7 +58,7 @@ def check(folder: str, content: bytes, sizes: Mapping[str, int], restored: Itera
 
 
 def refuse_pointer(path: str, head: bytes) -> None:
-    """Raise FleetError for a file of text that Git LFS left in the place of the file itself. head: the bytes at its beginning."""
+    """Raise FleetError for a pointer of Git LFS that stands in place of the file. head: the bytes at its beginning."""
     if head.startswith(_POINTER):
         raise FleetError(
             "it is a Git LFS pointer instead of the file",
@@ -72,7 +72,7 @@ def _needed(table: memoryview) -> tuple[dict[int, tuple[int, str]], set[str]]:
     if len(table) < _FOOTER or bytes(table[-len(_MAGIC) :]) != _MAGIC:
         raise protobuf.Malformed("the end of the index is missing")
     footer = table[-_FOOTER:]
-    _offset, position = protobuf.read_varint(footer, 0)  # Of the block of filters, which there is none of.
+    _offset, position = protobuf.read_varint(footer, 0)  # Of the block of filters, which TensorFlow does not write.
     _size, position = protobuf.read_varint(footer, position)
     found: dict[int, tuple[int, str]] = {}
     tensors: set[str] = set()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One form of one model: read the source, decide, make the version and publish it, unless it is refused."""
+"""Make one variant of one model: read the source, decide, convert and publish it, unless it is refused."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ _JUDGING = (
 )
 _MAKING = ("select_tf_ops", "batch_sizes")
 _TENSORRT = ("precision", "workspace_mib", "compute_capability", "server_release")
-_ASKED = ("signature", "form", "tags", "progress", "metric_function", "memory_mib") + _JUDGING + _MAKING + _TENSORRT
+_REQUESTED = ("signature", "form", "tags", "progress", "metric_function", "memory_mib") + _JUDGING + _MAKING + _TENSORRT
 
 
 class Conversion:
-    """One form of one model. options: those of model_conversion. serve: a server for a moment, as _embedded.temporary_server.version is one."""
+    """One variant of one model. options: those of model_conversion. serve: a temporary server, as _embedded.temporary_server.version is one."""
 
     source: str
     destination: str
@@ -66,7 +66,7 @@ class Conversion:
     model: SavedModel
     contract: Signature | None  # Of the signature that is converted.
     samples: str | None
-    dropped: list[str]  # The source's signatures that the form does not have.
+    dropped: list[str]  # The source's signatures that the variant does not have.
     warnings: tuple[str, ...]  # Of the account that the program runs as.
 
     def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: conversion_call.Serve) -> None:
@@ -117,16 +117,16 @@ class Conversion:
         held = published.held(self.destination, content_key, self.digests)
         version, there = versions.place(
             held,
-            manifest.holding(held, content_key) | self._copies(held, files),
+            manifest.holding(held, content_key) | self._same_files(held, files),
             self._number(),
-            both=lambda number: f"{manifest.origin(held[number])}, not {manifest.shown(self.source, files)}",
+            both=lambda number: f"{manifest.origin(held[number])}; the source is {manifest.shown(self.source, files)}",
         )
         found = held.get(version)
         if there and found and found["key"] == manifest.key(source["digest"], self._deciding(), found["converter"]):
             return self._found(version, found, release)
-        told = published.refusal(self.destination, key)
-        if told:
-            return self._refused(told["reason"], told["gates"])
+        known = published.refusal(self.destination, key)
+        if known:
+            return self._refused(known["reason"], known["gates"])
         newest = held.get(version if there else max(held, default=0))
         if self.check_mode:
             unknown = acceptance.ending(None, "not known before the conversion")
@@ -154,8 +154,8 @@ class Conversion:
         """The version's number where the user gives one, by the option or by the source's folder."""
         return versions.named_by(self.source) if self.options["version"] is None else self.options["version"]
 
-    def _copies(self, held: Mapping[int, Manifest | None], files: manifest.Content) -> set[int]:
-        """The versions without a manifest that hold what the source holds, such as those that somebody copied there."""
+    def _same_files(self, held: Mapping[int, Manifest | None], files: manifest.Content) -> set[int]:
+        """Return the versions without a manifest that have the files of the source, such as those that a user copied."""
         if self.converted or not held:
             return set()
         there = published.numbered(self.destination)
@@ -174,7 +174,7 @@ class Conversion:
         )
 
     def _not_yet(self, path: str) -> dict[str, Any]:
-        """What check mode says where an earlier task would have made the source, or a file beside it."""
+        """Return what check mode reports if an earlier task would have made the source, the samples or the metric function."""
         decision = Decision(
             True,
             actions=(f"publish below {self.destination}",),
@@ -205,7 +205,7 @@ class Conversion:
             )
 
     def _own_samples(self) -> str | None:
-        """The source's warm-up file where it is sound and nothing needs labels; a source whose file a server would die of is refused."""
+        """Return the source's warm-up file if it is valid and nothing needs labels; refuse a source whose file would crash a server."""
         held = self.model["warmup"]
         if not held or self.options["batch_sizes"]:
             return None
@@ -214,7 +214,7 @@ class Conversion:
         return os.path.join(self.source, manifest.WARMUP) if self.converted and usable else None
 
     def _deciding(self) -> dict[str, Any]:
-        """The options that decide the content and its judgement."""
+        """Return the options that decide the content and how it is judged."""
         options = self.options
         tags = (
             {}
@@ -238,7 +238,7 @@ class Conversion:
     def _found(
         self, version: int, found: Manifest, release: Mapping[str, str] | None, warnings: tuple[str, ...] = ()
     ) -> dict[str, Any]:
-        """The result for a version that is there already; an older server may refuse what a newer one took."""
+        """Return the result for a version that exists already; an older server may refuse what a newer one accepted."""
         problem = variant_refusals.runtime_problem(found.get("lowest_runtime"), self.options["server_release"])
         if problem:
             return self._refused(problem, found["gates"])
@@ -279,8 +279,8 @@ class Conversion:
         return self._result(self._decision(newest, content, version), judged, version)
 
     def _convert(self, staged: str, key: str) -> Judged:
-        with account.lent_directory(self.options["convert_user"]) as asked, self._made(staged) as made:
-            request = self._request("convert", made, asked)
+        with account.lent_directory(self.options["convert_user"]) as compared, self._made(staged) as made:
+            request = self._request("convert", made, compared)
             judged = conversion_call.converted(self.options, request)
             reason = None
             if made != staged and judged["accepted"]:
@@ -297,20 +297,20 @@ class Conversion:
         return {**judged, "accepted": False, "reason": reason} if reason else judged
 
     def _made(self, staged: str) -> contextlib.AbstractContextManager[str]:
-        """Where the program puts files of the version: a folder of its account's, whose files are then copied, or the version itself."""
+        """Return where the program writes the version: to a folder of its account, whose files are then copied, or to the version itself."""
         user = self.options["convert_user"]
         return account.lent_directory(user, self.destination) if user else contextlib.nullcontext(staged)
 
-    def _request(self, action: str, staged: str, asked: str | None = None) -> dict[str, Any]:
+    def _request(self, action: str, staged: str, compared: str | None = None) -> dict[str, Any]:
         return dict(
-            {name: self.options[name] for name in _ASKED},
+            {name: self.options[name] for name in _REQUESTED},
             action=action,
             source=self.source,
             size_bytes=self.model["size_bytes"],
             contract=self.contract,
             staged=staged,
             samples=self.samples,
-            asked=asked,
+            asked=compared,
             model=self.name,
         )
 
@@ -356,7 +356,7 @@ class Conversion:
         )
 
     def _warnings(self) -> tuple[str, ...]:
-        """What every request fails of, what may run, and the signatures that the form loses, other than another name for the same."""
+        """Return warnings: why requests fail, what may run, and lost signatures, other than another name for the same."""
 
         def face(signature: Signature) -> list[dict[str, Any]]:
             return [

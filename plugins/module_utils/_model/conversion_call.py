@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The conversion program, run under another Python or in a container, and what a server that loads its result answers."""
+"""Run the conversion program under another Python or in a container, and compare what a server answers that loads its result."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import acce
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
 
-# A server for a moment: (staged version, model, python, UID:GID or None, seconds, environment) in, its gRPC port as the context's value.
+# A temporary server: (staged version, model, python, UID:GID or None, seconds, environment) in, its gRPC port as the context's value.
 Serve = Callable[[str, str, str, Optional[str], float, dict[str, str]], AbstractContextManager[int]]
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
-# By a fault of its own; 128 and the signal's number is what a shell and a container say. A SIGKILL comes from outside, for instance for lack of memory.
+# The program crashed; shells and containers report 128 plus the signal's number. A SIGKILL comes from outside, for example if memory is short.
 _CRASHED = re.compile(r"was killed by SIG(ABRT|BUS|FPE|ILL|SEGV)\b|ended with exit status 1(32|34|35|36|39)\b")
 
 
 def python_of(options: Mapping[str, Any]) -> str:
-    """The Python that the user names, or the one that Ansible uses here."""
+    """Return the Python that the user sets, or the one that Ansible uses here."""
     return options["python"] or sys.executable
 
 
@@ -59,7 +59,7 @@ def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
 
 
 def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judged, serve: Serve) -> str | None:
-    """Ask a server that loaded the staged version the same, over gRPC; return why the version is refused, or None. Adds the answers to judged."""
+    """Send the same requests over gRPC to a server that loaded the staged version; return why the version is refused, or None. Adds the answers to judged."""
     archive = os.path.join(request["asked"], conversion_program.ASKED)
     if not os.path.exists(archive):
         return "through_server needs examples that both models answer, but there are none"
@@ -75,10 +75,10 @@ def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judge
                 "signature": options["signature"],
                 "version": None,
             }
-            asked = dict(
+            check = dict(
                 options, target=target, samples=archive, batch=32, reference=archive, deadline_s=options["timeout_s"]
             )
-            found = server_check.call(asked, python, timeout_s, user)
+            found = server_check.call(check, python, timeout_s, user)
     except Refused as refusal:
         return f"through a server: {refusal}"
     metric = server_check.after(judged["gates"], found)
@@ -93,7 +93,7 @@ def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judge
 def _container(
     options: Mapping[str, Any], request: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Callable[[str], list[str]]:
-    """How program.call runs the program in the container: a function from the directory of its files to the command line."""
+    """Return how program.call runs the program in the container: a function from the directory of its files to the command line."""
     source = os.path.abspath(options["source"])
     readable = [path for path in (source, request.get("samples"), options["metric_function"]) if path]
     progress = [os.path.dirname(os.path.abspath(options["progress"]))] if options["progress"] else []

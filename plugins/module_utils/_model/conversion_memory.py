@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much memory a conversion takes, predicted before it starts, from how much the kernel says can be had."""
+"""Predict before a conversion starts whether its memory fits into what the kernel reports as available."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MIB = 1 << 20
 
 
 def refuse_what_does_not_fit(size_bytes: int, times: int, available_mib: int | None) -> None:
-    """Raise FleetError where a conversion that takes `times` bytes for each byte of the model does not fit. available_mib: None where nobody knows."""
+    """Raise FleetError where a conversion that takes `times` bytes for each byte of the model does not fit. available_mib: None if unknown."""
     needed = _BASE_MIB + times * size_bytes // _MIB
     if available_mib is not None and needed > available_mib:
         raise FleetError(
@@ -25,7 +25,7 @@ def refuse_what_does_not_fit(size_bytes: int, times: int, available_mib: int | N
 
 
 def available_mib(files: Any, limit_mib: int | None = None) -> int | None:
-    """What can be had without swapping, within the limit of the control group and limit_mib; None where nothing says it. files: host_files.Files."""
+    """Return the MiB available without swapping, within the limit of the control group and limit_mib; None if unknown. files: host_files.Files."""
     free_kib = files.memory_kib("MemAvailable")
     figures = [figure for figure in (limit_mib, free_kib and free_kib >> 10) if figure is not None]
     for folder, limit, usage, cache in (

@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def work(request: Mapping[str, Any]) -> Any:
-    """Answer a request of release(), convert() or warm_up(), told apart by its key action."""
+    """Answer a request of release(), convert() or warm_up(); its key action selects which."""
     return {"release": release, "convert": convert, "warm_up": warm_up}[request["action"]](request)
 
 
@@ -77,7 +77,7 @@ def convert(request: Mapping[str, Any]) -> Judged:
     request: {source, tags (of its graph), size_bytes, form, signature (its name), contract (the signature), staged (the directory for the files),
     samples (path or None), metric,
     metric_output, metric_function, metric_goal, allowed_loss, maximum_difference, accept_unjudged, select_tf_ops, batch_sizes, precision, workspace_mib,
-    compute_capability, memory_mib, asked (a directory for what was asked and answered, or None), progress (path or None)}.
+    compute_capability, memory_mib, asked (a directory for the requests and answers, or None), progress (path or None)}.
     The files are in staged where it is accepted.
     """
     form = FORMS[request["form"]]
@@ -95,18 +95,18 @@ def convert(request: Mapping[str, Any]) -> Judged:
 
 def warm_up(request: Mapping[str, Any]) -> dict[str, list[int]]:
     """Make the warm-up file of a source that is published as it is. request: that of convert. Returns {warmup_batch_sizes}."""
-    asked = _Samples(request)
+    sampled = _Samples(request)
     ask = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
-    return {"warmup_batch_sizes": _warm_up(request, asked, ask)}
+    return {"warmup_batch_sizes": _warm_up(request, sampled, ask)}
 
 
 def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gates) -> None:
     import numpy
 
     program.say(request["progress"], "loading TensorFlow")
-    asked = _Samples(request)
+    sampled = _Samples(request)
     program.say(request["progress"], f"converting the signature {request['signature']} to {request['form']}")
-    calibration = asked.rows(_CALIBRATION_EXAMPLES) if form.calibrated or request["precision"] == "INT8" else []
+    calibration = sampled.rows(_CALIBRATION_EXAMPLES) if form.calibrated or request["precision"] == "INT8" else []
     strange = sorted(
         {
             key
@@ -123,13 +123,13 @@ def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gate
         content = convert_tflite.convert(request, calibration)
         ended["lowest_runtime"] = tflite_file.lowest_runtime(content)
     else:
-        convert_tensorrt.convert(request, calibration, asked.batch)
+        convert_tensorrt.convert(request, calibration, sampled.batch)
     ask = _compare(
         request,
-        asked,
+        sampled,
         judged,
         lambda: (
-            convert_tflite.asker(content, request, asked.feeding, asked.inputs)
+            convert_tflite.runner(content, request, sampled.feeding, sampled.inputs)
             if form.lite
             else _signature(request["staged"], request["signature"], meta_graph.SERVED_TAGS)
         ),
@@ -141,21 +141,21 @@ def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gate
         if form.lite:
             with open(os.path.join(request["staged"], convert_tflite.FILE), "wb") as stream:
                 stream.write(content)
-        left = {key: array[: judged["examples"]] for key, array in asked.inputs.items()}
-        labels = None if request["metric"] is None or asked.labels is None else asked.labels[: judged["examples"]]
+        left = {key: array[: judged["examples"]] for key, array in sampled.inputs.items()}
+        labels = None if request["metric"] is None or sampled.labels is None else sampled.labels[: judged["examples"]]
         samples.write_answers(
             os.path.join(request["staged"], manifest.ANSWERS),
             left,
-            *asked.compared,
-            asked.feeding[0],
+            *sampled.compared,
+            sampled.feeding[0],
             labels,
             functools.partial(metric_function.measure, request) if request["metric"] else None,
         )
-        ended["warmup_batch_sizes"] = _warm_up(request, asked, ask)
+        ended["warmup_batch_sizes"] = _warm_up(request, sampled, ask)
 
 
 class _Samples:
-    """The examples that a conversion is judged by. inputs is None where none were given and none can be made up. compared: both models' answers."""
+    """The examples that a conversion is judged by. inputs is None if none are set and none can be generated. compared: both models' answers."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         tensors = request["contract"]["inputs"]
@@ -187,7 +187,7 @@ class _Samples:
 
 
 def _signature(directory: str, name: str, tags: Sequence[str]) -> Ask:
-    """A function that asks a SavedModel: {name: array} in and out."""
+    """Return a function that runs a SavedModel: {name: array} in and out."""
     import tensorflow
 
     model = tensorflow.saved_model.load(directory, tags=tags)
@@ -202,18 +202,18 @@ def _signature(directory: str, name: str, tags: Sequence[str]) -> Ask:
     return ask
 
 
-def _compare(request: Mapping[str, Any], asked: _Samples, judged: Gates, candidate: Callable[[], Ask]) -> Ask:
-    """Fill judged: the outputs of both models over the same inputs, asked alike. Returns the function that asks the candidate. Raises Refused."""
+def _compare(request: Mapping[str, Any], sampled: _Samples, judged: Gates, candidate: Callable[[], Ask]) -> Ask:
+    """Fill judged with the outputs of both models for the same inputs. Return the function that runs the candidate. Raise Refused."""
     import tensorflow
 
-    if asked.inputs is None:
+    if sampled.inputs is None:
         raise Refused(
             "its outputs cannot be compared with the source's, because no inputs can be generated for this signature; set samples"
         )
-    program.say(request["progress"], f"running the source on {len(next(iter(asked.inputs.values())))} examples")
+    program.say(request["progress"], f"running the source on {len(next(iter(sampled.inputs.values())))} examples")
     source = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
     try:
-        examples, reference = samples.answers(source, asked.inputs, asked.feeding, _BATCH)
+        examples, reference = samples.answers(source, sampled.inputs, sampled.feeding, _BATCH)
     except (tensorflow.errors.OpError, ValueError, TypeError) as fault:
         if judged["synthetic"]:
             raise Refused(
@@ -223,7 +223,7 @@ def _compare(request: Mapping[str, Any], asked: _Samples, judged: Gates, candida
     program.say(request["progress"], f"running {request['form']} on {examples} examples")
     try:
         ask = candidate()
-        _count, answered = samples.answers(ask, asked.inputs, asked.feeding, _BATCH)
+        _count, answered = samples.answers(ask, sampled.inputs, sampled.feeding, _BATCH)
     except (RuntimeError, ValueError, tensorflow.errors.OpError) as fault:
         if convert_tflite.WITHOUT_FLEX in str(fault):
             raise Refused(
@@ -234,7 +234,7 @@ def _compare(request: Mapping[str, Any], asked: _Samples, judged: Gates, candida
         raise Refused(f"{request['form']} fails on inputs that the source answers: {first_line(fault)}") from fault
     judged["examples"], judged["outputs"] = examples, parity.compare(reference, answered)
     if request["metric"]:
-        labels = None if asked.labels is None else asked.labels[:examples]
+        labels = None if sampled.labels is None else sampled.labels[:examples]
         before, after = (metric_function.measure(request, outputs, labels) for outputs in (reference, answered))
         if not math.isfinite(before):
             raise FleetError(
@@ -250,13 +250,13 @@ def _compare(request: Mapping[str, Any], asked: _Samples, judged: Gates, candida
             "goal": request["metric_goal"] or task_metrics.goal_of(request["metric"]),
         }
     if request["asked"]:
-        samples.write(os.path.join(request["asked"], ASKED), asked.inputs, asked.labels, reference)
-    asked.compared = (reference, answered)
+        samples.write(os.path.join(request["asked"], ASKED), sampled.inputs, sampled.labels, reference)
+    sampled.compared = (reference, answered)
     return ask
 
 
-def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask) -> list[int]:
-    """Write the warm-up file and return its batch sizes: one request for each that the server will execute, or those that the source brings.
+def _warm_up(request: Mapping[str, Any], sampled: _Samples, ask: Ask) -> list[int]:
+    """Write the warm-up file and return its batch sizes: one request for each size that the server will run, or those of the source.
 
     Each is replayed before; a request that fails would keep the version from loading.
     """
@@ -264,31 +264,31 @@ def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask) -> list[int]
     sizes = request["batch_sizes"]
     if not sizes and own is None:
         return []
-    if asked.inputs is None:
+    if sampled.inputs is None:
         raise FleetError(
             "no inputs can be generated for this signature, so its warm-up requests need samples",
             where="batch_sizes",
             remedy="Set samples.",
         )
-    if sizes and asked.feeding[0]:  # The signature fixes the rows.
-        sizes = [asked.feeding[0]]
+    if sizes and sampled.feeding[0]:  # The signature fixes the rows.
+        sizes = [sampled.feeding[0]]
     program.say(request["progress"], "replaying the warm-up requests")
     if sizes:
-        samples.refuse_what_is_too_much(asked.inputs, asked.feeding, sizes)
-        asked_for = [asked.batch(size) for size in sizes]
+        samples.refuse_what_is_too_much(sampled.inputs, sampled.feeding, sizes)
+        requests = [sampled.batch(size) for size in sizes]
         content = warmup.file(
-            [client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for]
+            [client.predict_request(request["model"], rows, request["signature"]) for rows in requests]
         )
     else:
-        asked_for, content = sample_files.requests(own or b"", request["signature"]), own or b""
+        requests, content = sample_files.requests(own or b"", request["signature"]), own or b""
         held = warmup.look(content, {request["signature"]: request["contract"]})
         if held["faults"] or set(held["kinds"]) - {
             "predict"
-        }:  # Requests to signatures and by methods that this form does not have.
+        }:  # Requests to signatures and by methods that this variant does not have.
             content = warmup.file(
-                [client.predict_request(request["model"], rows, request["signature"]) for rows in asked_for]
+                [client.predict_request(request["model"], rows, request["signature"]) for rows in requests]
             )
-    for number, rows in enumerate(asked_for, 1):
+    for number, rows in enumerate(requests, 1):
         try:
             ask(rows)
         except Exception as fault:  # Whatever it raises, a server would not load the version.
@@ -297,7 +297,7 @@ def _warm_up(request: Mapping[str, Any], asked: _Samples, ask: Ask) -> list[int]
                 where=request["samples"] or request["source"],
                 remedy="Set samples that the model answers, or leave batch_sizes out.",
             ) from fault
-    if not asked_for:
+    if not requests:
         return []
     path = os.path.join(request["staged"], manifest.WARMUP)
     os.makedirs(os.path.dirname(path), exist_ok=True)

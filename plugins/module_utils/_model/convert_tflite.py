@@ -22,7 +22,7 @@ FLEX_UP_TO = "2.18"  # Looked for in TensorFlow's packages for Python: 2.18 expo
 
 
 def convert(request: Mapping[str, Any], calibration: Sequence[Arrays]) -> bytes:
-    """The bytes of the model with TensorFlow Serving's metadata. calibration: [{input: array}] for the forms that need it. Raises Refused."""
+    """The bytes of the model with TensorFlow Serving's metadata. calibration: [{input: array}] for the variants that need it. Raises Refused."""
     import tensorflow
 
     name = request["signature"]
@@ -47,14 +47,14 @@ def convert(request: Mapping[str, Any], calibration: Sequence[Arrays]) -> bytes:
     return content
 
 
-def asker(content: bytes, request: Mapping[str, Any], feeding: Feeding, inputs: Arrays) -> Ask:
-    """A function that asks the model: {name: array} in and out."""
+def runner(content: bytes, request: Mapping[str, Any], feeding: Feeding, inputs: Arrays) -> Ask:
+    """Return a function that runs the model: {name: array} in and out."""
     import tensorflow
 
-    runner = tensorflow.lite.Interpreter(model_content=content).get_signature_runner(request["signature"])
+    run = tensorflow.lite.Interpreter(model_content=content).get_signature_runner(request["signature"])
     if feeding[0] is None:  # The first call with one row, as interpreters are built for it.
-        runner(**{key: array[:1] for key, array in inputs.items()})
-    return lambda rows: runner(**rows)
+        run(**{key: array[:1] for key, array in inputs.items()})
+    return lambda rows: run(**rows)
 
 
 def _set(tensorflow: Any, converter: Any, request: Mapping[str, Any], calibration: Sequence[Arrays]) -> None:
@@ -110,7 +110,7 @@ def _refuse_shared_outputs(tensors: Mapping[str, str]) -> None:
 
 
 def _why_not(fault: BaseException) -> str:
-    """A converter's fault as one line; the operations that stand in the way, where it lists them."""
+    """Return a converter's error as one line; the unsupported operations if it lists them."""
     words = str(fault)
     select = _listed(words, "TF Select")
     custom = _listed(words, "Custom")
@@ -123,10 +123,12 @@ def _why_not(fault: BaseException) -> str:
     unknown = re.search(r"Op type not registered '([^']+)'", words)
     if unknown:
         return f"the converter's TensorFlow does not know the operation {unknown.group(1)}; convert with a TensorFlow that has it, or serve the SavedModel"
-    said = re.search(
+    found = re.search(
         r"error:(?: loc\(.*\):)? *'(?:tf|tfl)\.(\w+)' op ([^\n]+)", words
-    )  # Without MLIR's account of the place.
-    return f"TensorFlow Lite's converter fails on it: {' '.join(said.groups()) if said else refused.first_line(fault)}"
+    )  # Without the location that MLIR adds.
+    return (
+        f"TensorFlow Lite's converter fails on it: {' '.join(found.groups()) if found else refused.first_line(fault)}"
+    )
 
 
 def _listed(words: str, kind: str) -> set[str]:

@@ -69,7 +69,7 @@ REQUEST = object()
 
 @dataclass(frozen=True)
 class Guarded:
-    """What a Switch gives on one of its outputs while nobody knows which."""
+    """What a Switch gives on one of its outputs while it is not known which."""
 
     value: object
     branch: tuple[graph.Reference, int, bool]

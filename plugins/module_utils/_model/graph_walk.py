@@ -55,7 +55,7 @@ _FALSE_TRUE = {"output_false": 0, "output_true": 1}
 
 
 class Graph:
-    """A GraphDef. Raises protobuf.Malformed for what is none."""
+    """A GraphDef. Raises protobuf.Malformed if the definition is not valid."""
 
     def __init__(self, definition: Fields) -> None:
         """definition: {field number: [values]} of a GraphDef."""

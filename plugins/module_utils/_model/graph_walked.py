@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import grap
 
 @dataclass
 class Walked:
-    """What runs. ops: names of operations. uncertain_ops: those that run only where a value that is not known before decides so. fed_ops: those of all that
+    """What runs. ops: names of operations. uncertain_ops: those that run only if a value that is not known before selects them. fed_ops: those of all that
     work with files or processes and take something that clients send. read, filled: names of variables and tables. restored: names of tensors that are
     taken out of a checkpoint. compiled: whether a part is for XLA alone. values: what is known of each return. listens: the positions of the arguments that
     the returns depend on."""

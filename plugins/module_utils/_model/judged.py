@@ -41,7 +41,7 @@ class _Gates(TypedDict):
 
 
 class Gates(_Gates, total=False):
-    """What was measured of a variant; None where nothing was compared or judged. synthetic: the inputs were made up. served: only where a server was asked."""
+    """What was measured of a variant; None where nothing was compared or judged. synthetic: the inputs were generated. served: only if a server answered."""
 
     served: Served
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The manifest beside every published version: where it comes from, how it was made, and how it was judged."""
+"""The manifest of every published version: where it comes from, how it was made, and how it was judged."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SCHEMA = 1
 LARGEST_NUMBER = 2**63 - 1
 _Value = TypeVar("_Value")
 _COPY = "none"
-# Beside a converted form, for the host that is to serve it: some inputs, the source's answers, how far the form was from them.
+# Alongside a converted variant, for the host that will serve it: some inputs, the source's answers, how far the variant was from them.
 ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
-# Beside a version: its own batching parameters, which TensorFlow Serving looks for by this name.
+# Alongside a version: its own batching parameters, which TensorFlow Serving looks for by this name.
 BATCHING = "batching_params.pbtxt"
 # Requests that a server replays when it loads a version.
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 # What a published version may get anew while it stays the same version.
 RENEWED = (WARMUP, ANSWERS)
 # Options of a conversion that decide how it is judged and warmed up, not what it holds.
-_BESIDE_CONTENT = (
+_NOT_CONTENT = (
     "accept_unjudged",
     "allowed_loss",
     "batch_sizes",
@@ -83,13 +83,13 @@ def key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, 
 
 
 def content_key(source_digest: str, options: Mapping[str, Any]) -> str:
-    """What decides the model's files alone. A copy holds its source. Another release of the converter makes no other version."""
+    """Return what decides only the model's files. A copy has the files of its source. Another release of the converter does not make another version."""
     if options.get("form", _COPY) == _COPY:
         return key(source_digest, {"tags": options.get("tags")}, None)
     form = FORMS.get(options["form"])
     only_judged = form is not None and form.lite and not form.calibrated  # TensorRT builds its engines on the samples.
-    beside = (*_BESIDE_CONTENT, "samples") if only_judged else _BESIDE_CONTENT
-    return key(source_digest, {name: one for name, one in options.items() if name not in beside}, None)
+    ignored = (*_NOT_CONTENT, "samples") if only_judged else _NOT_CONTENT
+    return key(source_digest, {name: one for name, one in options.items() if name not in ignored}, None)
 
 
 def content_of(files: Mapping[str, _Value]) -> dict[str, _Value]:
@@ -124,7 +124,7 @@ def text(manifest: Mapping[str, Any]) -> str:
 
 
 def parse(content: bytes) -> Manifest | None:
-    """The manifest of its text (bytes), or None where it is not one of ours."""
+    """The manifest of its text (bytes), or None if this collection did not write it."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
@@ -141,12 +141,12 @@ def parse(content: bytes) -> Manifest | None:
 
 
 def judged(manifest: Manifest | None) -> Gates | None:
-    """How a version was judged, {examples, outputs, metric, …}; None without a manifest, and where that tells only of files, as model_version's own do."""
+    """How a version was judged, {examples, outputs, metric, …}; None without a manifest, and if the manifest lists only files, as those of model_version do."""
     return manifest.get("gates") if manifest else None
 
 
 def holding(held: Mapping[int, Manifest | None], wanted: str) -> set[int]:
-    """The numbers of the versions with the wanted content_key. held: {number: manifest}; None for a version without a sound manifest of ours."""
+    """Return the numbers of the versions with the wanted content_key. held: {number: manifest}; None for a version without a valid manifest."""
     return {number for number, manifest in held.items() if manifest is not None and held_key(manifest) == wanted}
 
 
@@ -160,8 +160,8 @@ def origin(manifest: Manifest | None) -> str:
     """What a version holds, for people."""
     if manifest is None:
         return "files without a manifest of this collection, or files that differ from their manifest"
-    told: Mapping[str, Any] = manifest
-    where = told.get("fetched_from") or (told.get("source") or {}).get("path") or "an unknown source"
+    every: Mapping[str, Any] = manifest
+    where = every.get("fetched_from") or (every.get("source") or {}).get("path") or "an unknown source"
     return shown(where, manifest["files"])
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a saved_model.pb says: signatures, the operations behind each of them, assets, and who wrote it."""
+"""Read a saved_model.pb: signatures, the operations behind each of them, assets, and who wrote it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OBJECT_NODES, _CHILDREN, _LOCAL_NAME = 1, 1, 2
 _SPARSE, _COMPOSITE = 4, 5
 _KINDS = {1: "SparseTensor", 2: "IndexedSlices", 3: "RaggedTensor"}  # TypeSpecProto.TypeSpecClass
 _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
-# What the root object of an archive of Keras 3 holds, beside its endpoints.
+# What the root object of an archive of Keras 3 has in addition to its endpoints.
 _KERAS3 = {"variables", "trainable_variables", "non_trainable_variables", "_misc_assets"}
 
 
@@ -59,9 +59,9 @@ class MetaGraph(TypedDict):
     """The graph of a SavedModel that TensorFlow Serving loads.
 
     exporter: keras3, tensorflow2 or tensorflow1. optional_inputs: the inputs with a default, of the signatures that have such. ops: the operations that run
-    for each signature. uncertain_ops: those that run only where a value decides so that is not known before. fed_ops: those that work with files or
+    for each signature. uncertain_ops: those that run only if a value that is not known before selects them. fed_ops: those that work with files or
     processes and take something that clients send. untrusted_ops: those for which the model has to be trusted by whoever loads it. foreign_ops: operations
-    of the graph that are none of TensorFlow's. restored: what loading takes out of the variables' files. Lists are sorted.
+    of the graph that TensorFlow does not have. restored: what loading takes out of the variables' files. Lists are sorted.
     """
 
     tags: list[str]
@@ -93,7 +93,7 @@ class SavedModel(MetaGraph):
 def parse(content: bytes, where: str, tags: Sequence[str] = SERVED_TAGS) -> MetaGraph:
     """Describe the meta graph that TensorFlow Serving loads: the one with exactly these tags.
 
-    content: bytes of saved_model.pb. Raises FleetError when the bytes are no SavedModel or none of its graphs is tagged for serving.
+    content: bytes of saved_model.pb. Raises FleetError if the bytes are not a SavedModel, or no graph has the tags.
     """
     try:
         graphs = [protobuf.grouped(graph) for number, graph in protobuf.fields(content) if number == _META_GRAPHS]
@@ -110,7 +110,9 @@ def parse(content: bytes, where: str, tags: Sequence[str] = SERVED_TAGS) -> Meta
             remedy="Export or copy the whole model again.",
         )
     there = "; ".join(", ".join(one) or "no tags" for one, _graph in tagged)
-    usable = next((",".join(one) for one, _graph in tagged if one), None)  # No value of the flag names none.
+    usable = next(
+        (",".join(one) for one, _graph in tagged if one), None
+    )  # No value of the flag selects a graph without tags.
     raise FleetError(
         f"no graph has the tags {','.join(tags)!r} (available: {there})",
         where=where,

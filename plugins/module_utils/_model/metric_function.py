@@ -41,7 +41,7 @@ def measure(request: Mapping[str, Any], outputs: Mapping[str, Array], labels: Ar
         raise FleetError(
             f"it has no function {NAME}(outputs, labels), or the function raised KeyError: {fault}", where=path
         ) from fault
-    except (Exception, SystemExit) as fault:  # It is the user's code: whatever it raises is told as it is.
+    except (Exception, SystemExit) as fault:  # It is the user's code, so the message shows whatever it raises.
         raise FleetError(
             f"{type(fault).__name__}: {fault}".replace("\n", " "),
             where=path,

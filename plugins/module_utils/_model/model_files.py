@@ -28,10 +28,10 @@ def read_file(path: str, limit: int = -1) -> bytes:
 
 
 def files(directory: str, leaving: bool = False) -> list[str]:
-    """The relative paths of all files below directory, sorted; a manifest beside the model is not a part of the model.
+    """Return the relative paths of all files below directory, sorted, without the manifest, which is not a part of the model.
 
-    Raises FleetError for what cannot be copied: a link that leads nowhere, back to where it lies or, unless leaving, out of the directory, a pipe, a
-    socket, a device.
+    Raises FleetError for what cannot be copied: a link that is broken, circular or, unless leaving, leads out of the directory, a pipe, a socket, a
+    device.
     """
     found, root = [], os.path.realpath(directory)
     for parent, folders, names in os.walk(directory, followlinks=True):
@@ -57,7 +57,7 @@ def file_digest(path: str) -> str:
     """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
     total = hashlib.sha256()
     if os.path.exists(path) and not os.path.isfile(path):
-        raise FleetError("it is not a regular file", where=path)  # A pipe would be waited for without end.
+        raise FleetError("it is not a regular file", where=path)  # Reading a pipe could wait forever.
     try:
         with open(path, "rb") as stream:
             for block in iter(lambda: stream.read(1 << 20), b""):

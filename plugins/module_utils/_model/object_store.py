@@ -17,12 +17,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer, versions
 
-_LAST_WORDS = 400
+_LAST_OUTPUT = 400
 _PR_SET_PDEATHSIG = 1
 
 
 def listing(source: str, timeout_s: float) -> tuple[dict[str, int], str]:
-    """{path: bytes} of the objects below an address of an object store, and what tells them from later ones."""
+    """Return ({path: bytes} of the objects below a URL of an object store, a hash that changes with them)."""
     client = _client(source)
     base = source.rstrip("/") + "/"
     if client == "aws":
@@ -62,7 +62,7 @@ def listing(source: str, timeout_s: float) -> tuple[dict[str, int], str]:
 
 
 def fetch(source: str, partial: transfer.Partial, sizes: Mapping[str, int], timeout_s: float) -> None:
-    """Bring the objects below an address of an object store, with its own client, which checks them on their way and leaves out what is there."""
+    """Copy the objects below a URL of an object store with its client, which checks them in transit and skips those that exist."""
     client, base = _client(source), source.rstrip("/") + "/"
     commands = {
         "aws": ["s3", "sync", "--no-progress", "--only-show-errors", base, partial.path],
@@ -95,7 +95,7 @@ def _client(source: str) -> str:
 
 
 def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
-    """The lines that a client says, times in UTC. Raises FleetError with its last words."""
+    """Return the lines that a client prints, times in UTC. Raise FleetError with its last output."""
     where, death = urls.public(source), ctypes.CDLL(None).prctl
     # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
     process = subprocess.Popen(
@@ -109,7 +109,7 @@ def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
         preexec_fn=lambda: death(_PR_SET_PDEATHSIG, signal.SIGKILL),
     )
     try:
-        said, complained = process.communicate(timeout=timeout_s)
+        output, errors = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as fault:
         raise FleetError(
             f"{command[0]} did not end within {timeout_s:g} s",
@@ -120,16 +120,16 @@ def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    words, code = " ".join(complained.decode("utf-8", "replace").split())[-_LAST_WORDS:], process.returncode
+    last, code = " ".join(errors.decode("utf-8", "replace").split())[-_LAST_OUTPUT:], process.returncode
     if code < 0:
         raise FleetError(
             f"{command[0]} was killed by signal {-code}",
             where=where,
             remedy="Run again: complete files are not fetched again.",
         )
-    if code and (words or said or code != 1):  # aws ends with status 1, without a word, where it finds nothing.
-        raise FleetError(f"{command[0]} ended with exit status {code}: {words or 'no output'}", where=where)
-    return [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    if code and (last or output or code != 1):  # aws ends with status 1 and no output if it finds nothing.
+        raise FleetError(f"{command[0]} ended with exit status {code}: {last or 'no output'}", where=where)
+    return [line for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _all_files(folder: str) -> list[str]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a candidate's outputs are from the reference's, as NumPy arrays by their own methods alone."""
+"""How far a candidate's outputs are from the reference's, computed with the methods of NumPy arrays only."""
 
 from __future__ import annotations
 

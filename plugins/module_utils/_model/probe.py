@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program for a Python that has TensorFlow: loads a SavedModel as a server does and sends it what careless clients send."""
+"""A program for a Python that has TensorFlow: loads a SavedModel as a server does and sends it malformed requests."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_E
 
 
 def run(described: SavedModel, options: Mapping[str, Any], user: str | None) -> dict[str, Any]:
-    """The outcome() of a probe in a process of its own. That process tells each step before it takes it, so that its death names the step.
+    """Return the outcome() of a probe in its own process, which records each step before it takes it, so that a crash shows the step.
 
     options: tags, python (or None for this one), timeout_s. user: as of program.call.
     """
     with account.lent_directory(user) as directory:
-        told = os.path.join(directory, "told")
-        asked = dict({name: described[name] for name in ("path", "signatures")}, told=told, tags=options["tags"])
+        record = os.path.join(directory, "record")
+        request = dict({name: described[name] for name in ("path", "signatures")}, record=record, tags=options["tags"])
         try:
             program.call(
                 __name__,
-                asked,
+                request,
                 options["python"] or sys.executable,
                 timeout_s=options["timeout_s"],
                 environment=_ENVIRONMENT,
                 user=user,
             )
         except FleetError as fault:
-            if "was killed by" not in fault.what or not os.path.lexists(told):
+            if "was killed by" not in fault.what or not os.path.lexists(record):
                 raise
-        with os.fdopen(shared_folders.open_file(told, os.O_RDONLY), encoding="utf-8") as stream:
+        with os.fdopen(shared_folders.open_file(record, os.O_RDONLY), encoding="utf-8") as stream:
             return outcome(stream.read())
 
 
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def probe(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Load request["path"] and ask it; each step is told before it is taken, in lines of JSON, to the file request["told"]. Raises FleetError."""
+    """Load request["path"] and send it requests; record each step before it is taken, as a line of JSON, in the file request["record"]. Raise FleetError."""
     import tensorflow
     from tensorflow.core.protobuf import config_pb2
 
@@ -77,19 +77,19 @@ def probe(request: Mapping[str, Any]) -> dict[str, Any]:
             )
             session._make_callable_from_options(options)(*[inputs[name] for name in names])
 
-        _tell(request, {"load_s": round(time.monotonic() - began, 3), "memory_mib": max(0, _resident_mib() - before)})
+        _record(request, {"load_s": round(time.monotonic() - began, 3), "memory_mib": max(0, _resident_mib() - before)})
         for name, signature in request["signatures"].items():
             inputs = _one_request(signature)
             if inputs is not None:
                 _try(request, functools.partial(ask, signature, inputs), name, "1 row")
-                for words, careless in _careless(signature, inputs):
-                    _try(request, functools.partial(ask, signature, careless), name, words)
+                for words, malformed in _malformed(signature, inputs):
+                    _try(request, functools.partial(ask, signature, malformed), name, words)
     return {}
 
 
-def outcome(told: str) -> dict[str, Any]:
-    """What the lines that probe told say: {load_s, memory_mib, answered, survives, careless: [{signature, request, outcome}]}."""
-    lines = [json.loads(line) for line in told.splitlines()]
+def outcome(record: str) -> dict[str, Any]:
+    """Return what the lines that probe recorded mean: {load_s, memory_mib, answered, survives, careless: [{signature, request, outcome}]}."""
+    lines = [json.loads(line) for line in record.splitlines()]
     found = dict(lines[0], answered=[], careless=[], survives=True)
     for line in lines[1:]:
         if line["outcome"] is None:
@@ -118,8 +118,8 @@ def _one_request(signature: Signature) -> dict[str, Array] | None:
     return {name: array if rows[name] else array[0] for name, array in made.items()}
 
 
-def _careless(signature: Signature, inputs: Mapping[str, Array]) -> Iterator[tuple[str, dict[str, Array]]]:
-    """(words, inputs) of requests that no careful client sends."""
+def _malformed(signature: Signature, inputs: Mapping[str, Array]) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Yield (words, inputs) of malformed requests."""
     batched = [name for name, tensor in signature["inputs"].items() if tensor["shape"] and tensor["shape"][0] is None]
     if batched:
         yield "0 rows", {name: array[:0] if name in batched else array for name, array in inputs.items()}
@@ -131,17 +131,17 @@ def _careless(signature: Signature, inputs: Mapping[str, Array]) -> Iterator[tup
 
 def _try(request: Mapping[str, Any], ask: Callable[[], None], name: str, words: str) -> None:
     line = {"signature": name, "request": words}
-    _tell(request, dict(line, outcome=None))
+    _record(request, dict(line, outcome=None))
     try:
         ask()
         ended = "answered"
     except Exception:  # An error of whatever kind is what a server should give here.
         ended = "refused"
-    _tell(request, dict(line, outcome=ended))
+    _record(request, dict(line, outcome=ended))
 
 
-def _tell(request: Mapping[str, Any], line: Mapping[str, Any]) -> None:
-    with open(request["told"], "a", encoding="utf-8") as stream:
+def _record(request: Mapping[str, Any], line: Mapping[str, Any]) -> None:
+    with open(request["record"], "a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The published versions of one form of a model: <model directory>/<name>/<form>/<version>/."""
+"""The published versions of one variant of a model: <model directory>/<name>/<form>/<version>/."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest im
 
 
 class Refusal(TypedDict):
-    """Why a form was refused. key: manifest.key of what was tried."""
+    """Why a variant was refused. key: manifest.key of what was tried."""
 
     key: str
     reason: str
@@ -39,13 +39,15 @@ def numbered(folder: str) -> dict[int, str]:
 
 
 def held(destination: str, wanted: str | None, digests: Digests) -> dict[int, Manifest | None]:
-    """{number: manifest} below destination; None where there is none of ours, or where it has the content_key wanted and a file is not what it says."""
+    """Return {number: manifest} below destination; None without a manifest of this collection, or with the content_key wanted and a changed file."""
     found: dict[int, Manifest | None] = {}
     for number, name in numbered(destination).items() if os.path.isdir(destination) else ():
         directory = os.path.join(destination, name)
-        told = manifest_of(directory)
-        broken = told is None or manifest.held_key(told) == wanted and not is_sound(directory, told["files"], digests)
-        found[number] = None if broken else told
+        known = manifest_of(directory)
+        broken = (
+            known is None or manifest.held_key(known) == wanted and not is_sound(directory, known["files"], digests)
+        )
+        found[number] = None if broken else known
     return found
 
 
@@ -61,7 +63,7 @@ def inventory(directory: str, digests: Digests) -> dict[str, FileEntry]:
 
 
 def is_sound(directory: str, files: Content, digests: Digests) -> bool:
-    """Whether a version holds the model that its manifest lists. Sizes tell most differences at no cost."""
+    """Return whether a version contains the model that its manifest lists. Sizes show most differences at no cost."""
     try:
         sizes = {name: os.path.getsize(os.path.join(directory, name)) for name in model_files.files(directory)}
         return manifest.content_of(sizes) == {
@@ -80,7 +82,7 @@ def carry_batching(staged: str, destination: str) -> None:
 
 
 def stage(destination: str) -> str:
-    """An empty directory below destination, after what killed runs left there is gone."""
+    """Return an empty directory below destination, after removing what killed runs left there."""
     shared_folders.refuse_foreign(destination)
     atomic_files.sweep(destination)
     return atomic_files.staging_directory(destination)
@@ -97,7 +99,7 @@ def copy(source: str, staged: str, only: str | None = None) -> None:
 
 
 def finish(staged: str, destination: str, version: int, content: Mapping[str, Any]) -> str:
-    """Publish a staged version with its manifest (content, a dict). Raises FleetError where somebody else was faster."""
+    """Publish a staged version with its manifest (content, a dict). Raise FleetError if another run published it first."""
     carry_batching(staged, destination)
     atomic_files.write_file(os.path.join(staged, model_files.MANIFEST), manifest.text(content).encode())
     final = os.path.join(destination, str(version))
@@ -120,10 +122,12 @@ def renew(staged: str, final: str, content: Mapping[str, Any]) -> None:
     atomic_files.write_file(os.path.join(final, model_files.MANIFEST), manifest.text(content).encode())
 
 
-def remember_refusal(destination: str, told: Refusal | None) -> None:
-    """Keep why a form was refused, so that the same is not tried again; None forgets it."""
-    if told:
-        atomic_files.write_file(_refusal_file(destination), json.dumps(told, indent=1, sort_keys=True).encode() + b"\n")
+def remember_refusal(destination: str, refused: Refusal | None) -> None:
+    """Store why a variant was refused, so that it is not tried again; None removes that."""
+    if refused:
+        atomic_files.write_file(
+            _refusal_file(destination), json.dumps(refused, indent=1, sort_keys=True).encode() + b"\n"
+        )
     else:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_refusal_file(destination))
@@ -133,14 +137,14 @@ def refusal(destination: str, key: str) -> Refusal | None:
     """What remember_refusal kept under the key, or None."""
     try:
         with open(_refusal_file(destination), encoding="utf-8") as stream:
-            told = json.load(stream)
-        return told if told["key"] == key and told["reason"] else None
+            refused = json.load(stream)
+        return refused if refused["key"] == key and refused["reason"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _refusal_file(destination: str) -> str:
-    """Beside the form's folder, which is not there while no version is."""
+    """Return a path alongside the variant's folder, which does not exist before its first version."""
     folder, name = os.path.split(destination)
     return os.path.join(folder, f".{name}.refused.json")
 
@@ -153,7 +157,7 @@ def abandon(staged: str, destination: str) -> None:
 
 
 def manifest_of(directory: str) -> Manifest | None:
-    """The manifest of a version, or None where it has none of ours."""
+    """The manifest of a version, or None if this collection did not write one."""
     try:
         return manifest.parse(model_files.read_file(os.path.join(directory, model_files.MANIFEST)))
     except FleetError:

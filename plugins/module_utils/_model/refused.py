@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a conversion says that a form cannot be had: a normal end, no fault."""
+"""The exception for a variant that cannot be made: a normal end, not an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Refused(Exception):
 
 
 def first_line(fault: BaseException) -> str:
-    """The first line of what a library raised that says something: TensorFlow tells the place before the fault."""
+    """Return the first line of a library's error that has content: TensorFlow prints the location before the error."""
     lines = [_PLACE.sub("", line).strip() for line in str(fault).splitlines()]
     lines = [line for line in lines if line and not line.startswith(_PREAMBLE)]
     return lines[0][:300] if lines else type(fault).__name__

@@ -124,7 +124,7 @@ def archive(path: str, unlike: str = "not {}") -> dict[str, Array]:
 
 
 def _array(content: bytes) -> Array:
-    """An array of an archive. What its header says is compared with what there is, as NumPy makes room for it, and looks for it, first."""
+    """Return an array of an archive. The sizes in its header are compared with its data first, because NumPy allocates memory for them."""
     stream = io.BytesIO(content)
     header = numpy.lib.format
     first = header.read_magic(stream) == (1, 0)
@@ -218,7 +218,7 @@ def synthetic(tensors: Tensors, examples: int) -> dict[str, Array] | None:
 
 
 def answers(predict: Ask, inputs: Arrays, feeding: Feeding, batch: int) -> tuple[int, dict[str, Array]]:
-    """(examples asked, {name: array}) of a model over samples.
+    """Return (number of examples, {name: array}) of a model over samples.
 
     predict: a function from {name: array} to {name: array}. feeding: (rows, squeezed) of signature.feeding. batch: rows of a request where any
     number will do; the examples that do not fill a request of fixed rows are left out. Outputs have examples along the first axis wherever the
@@ -263,7 +263,7 @@ def write_answers(
     labels: Array | None = None,
     measure: Callable[[Arrays, Array | None], float] | None = None,
 ) -> None:
-    """An archive for the hosts that will serve a converted form: some inputs, the source's answers, and how far the form was from each output.
+    """Write an archive for the hosts that will serve a converted variant: inputs, the source's answers, and how far the variant was from each output.
 
     How far is agreement.Distance's tolerance, as a deployment measures it. rows: those of each request where the signature says how many; the
     archive holds whole requests then. labels, measure: where a metric was judged, the labels, if any, and a function of ({name: array}, labels) that gives
@@ -307,7 +307,7 @@ def _keeps(array: Array) -> bool:
 
 
 def write(path: str, inputs: Arrays, labels: Array | None, reference: Arrays) -> None:
-    """An archive of what was asked and what the source answered: inputs.<name>, labels, outputs.<name>; strings as fixed-length bytes, and their lengths."""
+    """Write an archive of the inputs and the source's answers: inputs.<name>, labels, outputs.<name>; strings as fixed-length bytes, and their lengths."""
     _save(path, {} if labels is None else {_LABELS: labels}, inputs, reference)
 
 

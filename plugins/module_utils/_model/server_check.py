@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks a server for the answers to samples, measures a metric and compares with a reference: a program for a Python that has NumPy and gRPC."""
+"""Run samples on a server, measure a metric and compare the answers with a reference: a program for a Python that has NumPy and gRPC."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import c
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
 
 _CLIENTS: dict[str, Any] = {"grpc": client.GrpcClient, "rest": client.RestClient}
-_ASKED = (
+_REQUESTED = (
     "target",
     "samples",
     "metric",
@@ -110,8 +110,8 @@ def _judge(rules: Manifest, found: Checked) -> tuple[bool, str]:
 
 def call(request: Mapping[str, Any], python: str, timeout_s: float, user: str | None = None) -> Checked:
     """The result of check() under another Python; what the request leaves out is None. user: as of program.call."""
-    asked = {name: request.get(name) for name in _ASKED}
-    found: Checked = program.call(__name__, asked, python, timeout_s=timeout_s, user=user)
+    needed = {name: request.get(name) for name in _REQUESTED}
+    found: Checked = program.call(__name__, needed, python, timeout_s=timeout_s, user=user)
     return found
 
 
@@ -121,7 +121,7 @@ def main() -> int:
 
 
 def check(request: Mapping[str, Any]) -> Checked:
-    """Ask a target for the answers to samples, measure a metric and compare.
+    """Run samples on a target, measure a metric and compare.
 
     request: {target, samples (path), limit (examples or None), batch, metric, metric_output, metric_function (path or None), reference (path or None),
     reference_target (a target or None), deadline_s}; a target is {name, protocol, address, port, model, signature, version}.
@@ -142,7 +142,7 @@ def check(request: Mapping[str, Any]) -> Checked:
 
 
 def _ask(target: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[int, dict[str, Array], Array | None]:
-    """(examples asked, {output: array}, labels or None)."""
+    """Return (number of examples, {output: array}, labels or None)."""
     with _CLIENTS[target["protocol"]](target["address"], target["port"], request["deadline_s"]) as server:
         model, name, version = target["model"], target["signature"], target["version"]
         contract = signature.chosen(server.metadata(model, version), name, where=f"target {target['name']}")
@@ -158,7 +158,7 @@ def _ask(target: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[int, di
 
 
 def _reference(request: Mapping[str, Any], examples: int, answered: Mapping[str, Array]) -> dict[str, Array] | None:
-    """{name: array} to compare with, or None. Of more examples than were asked it is cut where the answer has a row for each."""
+    """{name: array} to compare with, or None. A longer reference is cut if the answer has a row for each example."""
     if request["reference_target"]:
         return _ask(request["reference_target"], request)[1]
     if request["reference"]:

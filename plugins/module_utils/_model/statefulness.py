@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a model's answer depends on its request alone. Where it does not, no comparison proves that another form answers alike."""
+"""Find out whether a model's answer depends only on its request. Otherwise no comparison can verify another variant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_
 
 # They call Python code of the process that exported the model.
 PYTHON = frozenset("EagerPyFunc PyFunc PyFuncStateless".split())
-# They answer otherwise each time: random numbers, candidates that are drawn, the time.
+# Their results differ each time: random numbers, candidates that are drawn, the time.
 RANDOM = frozenset(
     """
     AllCandidateSampler AnonymousRandomSeedGenerator AnonymousSeedGenerator DummySeedGenerator ExperimentalRandomDataset FixedUnigramCandidateSampler
@@ -111,7 +111,7 @@ class Likelihood(TypedDict, total=False):
 
 
 def state_ops(ops: Iterable[str]) -> list[str]:
-    """The operations that keep something from one request for the next, sorted."""
+    """Return the operations that keep state between requests, sorted."""
     return sorted(_WRITING & set(ops))
 
 
@@ -146,7 +146,7 @@ def untrusted_ops(functions: Iterable[str], running: Iterable[str]) -> list[str]
 
 
 def refuse_untrusted(ops: Iterable[str], where: str, instead: str) -> None:
-    """Raise FleetError for a model that whoever loads it has to trust. ops: untrusted_ops() of it. instead: what may be done beside trusting it."""
+    """Raise FleetError for a model that whoever loads it has to trust. ops: untrusted_ops() of it. instead: the alternative to trusting it."""
     if ops:
         raise FleetError(
             f"it has operations that use files, processes, or the network, or call Python ({', '.join(ops)}), and loading it can run them",
@@ -156,7 +156,7 @@ def refuse_untrusted(ops: Iterable[str], where: str, instead: str) -> None:
 
 
 def refusal(ops: Iterable[str], optional_inputs: Collection[str]) -> str | None:
-    """Why no converted form can stand for a signature, or None. ops: names of the operations behind it. optional_inputs: inputs with a default."""
+    """Return why no converted variant can replace a signature, or None. ops: names of the operations behind it. optional_inputs: inputs with a default."""
     if python_ops(ops):
         return f"it calls Python code of the process that exported it ({', '.join(python_ops(ops))}), which servers do not have; export it without this code"
     if state_ops(ops):

@@ -22,14 +22,14 @@ _NAMES = ("shared_name", "container")
 
 def of_signatures(signatures: Mapping[str, Any]) -> str:
     """A digest of signatures: names, dtypes and shapes of their inputs and outputs."""
-    told = {
+    described = {
         key: [
             {name: [tensor["dtype"], tensor["shape"]] for name, tensor in one[side].items()}
             for side in ("inputs", "outputs")
         ]
         for key, one in signatures.items()
     }
-    return _digest(told)
+    return _digest(described)
 
 
 def of_graph(bodies: Mapping[str, Body]) -> str:

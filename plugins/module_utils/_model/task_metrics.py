@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Task metrics on labeled samples, and whether a loss is allowed. Needs Python alone, since hosts that serve measure, too, and may have nothing else."""
+"""Task metrics on labeled samples, and whether a loss is allowed. Needs only Python, since hosts that serve measure as well and may have nothing else."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def measure(metric: str, outputs: Mapping[str, Values], labels: Values, output: 
 
 
 def check_function(metric: str | None, path: str | None) -> None:
-    """Raise FleetError where the metric function is named without the file (path or None) that holds it, or the other way round."""
+    """Raise FleetError if only one of the metric function and its file (path or None) is set."""
     if bool(path) != (metric == "function"):
         raise FleetError(
             "it must be set together with metric: function",
@@ -220,7 +220,7 @@ def _share(pairs: Iterable[tuple[Any, Any]], right: Callable[[Any, Any], bool], 
 
 
 def _known(row: Iterable[float]) -> bool:
-    """Whether there are numbers only; NaN is none."""
+    """Return whether all values are numbers, without NaN."""
     return not any(map(math.isnan, row))
 
 

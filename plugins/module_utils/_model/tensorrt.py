@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TF-TRT: what has to match before a conversion makes sense. Server, converter and TensorRT belong to one release, engines to one kind of GPU."""
+"""TF-TRT: what has to match before a conversion. Server, converter and TensorRT belong to one release, engines to one GPU model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def compute_capability(text: str) -> tuple[int, int]:
 
 
 def refusal(options: Mapping[str, Any], samples: object, converter: str | None) -> str | None:
-    """Why these options cannot end in a TF-TRT model that serves, with what would, or None.
+    """Return why these options cannot make a TF-TRT model that serves, and which options can, or None.
 
     options: server_release, compute_capability, precision, batch_sizes. samples: whether there are any. converter: the release of its TensorFlow.
     """
@@ -48,7 +48,7 @@ def refusal(options: Mapping[str, Any], samples: object, converter: str | None) 
 
 
 def arguments(precision: str, batch_sizes: Sequence[int], workspace_mib: int, signature: str) -> dict[str, Any]:
-    """The arguments of TrtGraphConverterV2 beside the source: static shapes, one engine kept for each batch size."""
+    """Return the arguments of TrtGraphConverterV2 except the source: static shapes, one engine kept for each batch size."""
     return {
         "input_saved_model_tags": ["serve"],
         "input_saved_model_signature_key": signature,

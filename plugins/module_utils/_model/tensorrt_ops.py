@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What TF-TRT gives to TensorRT. The rest of a graph stays with TensorFlow, so that an operation outside does not forbid a conversion: it costs gain."""
+"""What TF-TRT gives to TensorRT. The rest of a graph stays with TensorFlow: other operations do not prevent a conversion, but reduce its gain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PLUMBING = frozenset(
     "Const Identity IdentityN NoOp PartitionedCall Placeholder PlaceholderWithDefault ReadVariableOp Snapshot StatefulPartitionedCall "
     "StopGradient VarHandleOp Variable VariableV2 _Arg _Retval".split()
 )
-# Where the time of a network goes: without one of these there is nothing to gain.
+# Where the time of a network goes: without one of these TensorRT cannot help.
 _WORK = frozenset(
     "BatchMatMul BatchMatMulV2 Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 DepthwiseConv2dNative Einsum MatMul".split()
 )
@@ -35,7 +35,7 @@ _COMPUTED = ("float16", "float32")
 
 
 def likelihood(signature: Signature, ops: Iterable[str]) -> Likelihood:
-    """Whether TF-TRT is likely to bring something."""
+    """Return whether TF-TRT is likely to help."""
     outside = sorted(set(ops) - SUPPORTED - _PLUMBING)
     reasons = []
     if not _WORK & set(ops):

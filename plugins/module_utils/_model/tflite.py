@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TensorFlow Lite as TensorFlow Serving runs it: what it can take, what it probably cannot convert."""
+"""TensorFlow Lite as TensorFlow Serving runs it: what it accepts, and what it probably cannot convert."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def refusal(signature: Signature) -> str | None:
 def likelihood(
     signature: Signature, ops: Iterable[str], optional_inputs: Collection[str] = (), uncertain_ops: Iterable[str] = ()
 ) -> Likelihood:
-    """Whether a conversion to TensorFlow Lite is likely to succeed; only a conversion proves it.
+    """Return whether a conversion to TensorFlow Lite is likely to succeed; only a conversion verifies it.
 
-    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only where a value
-    decides so that is not known before; they are converted all the same. Lists are sorted; reasons are sentences.
+    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only if a
+    value that is not known before selects them; they are converted all the same. Lists are sorted; reasons are sentences.
     """
-    impure, blocking = statefulness.refusal(ops, optional_inputs), sorted({*ops, *uncertain_ops} - CONVERTIBLE)
+    stateful, blocking = statefulness.refusal(ops, optional_inputs), sorted({*ops, *uncertain_ops} - CONVERTIBLE)
     missing = sorted(
         set(blocking)
         - {
@@ -78,7 +78,9 @@ def likelihood(
         }
     )
     reasons = [
-        f"{reason.rstrip('.')}." for reason in (refusal(signature), impure and impure[0].upper() + impure[1:]) if reason
+        f"{reason.rstrip('.')}."
+        for reason in (refusal(signature), stateful and stateful[0].upper() + stateful[1:])
+        if reason
     ]
     if missing:
         reasons.append(f"TensorFlow Lite has no built-in operation for {', '.join(missing)}.")

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Brings a version's files to this host: from a folder or an archive here, over HTTP, or in pieces from the controller.
+"""Bring a version's files to this host: from a folder or an archive here, over HTTP, or in pieces from the controller.
 
-What is on its way lies in a hidden folder beside the versions, which no server takes for one, named after what it will hold: a run that was killed is
-continued by the next one for the same source.
+A partial transfer is in a hidden folder alongside the versions, which servers ignore, named after its content: the next run for the same source
+continues the transfer of a run that was killed.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.digests imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest import Content, FileEntry
 
 PREFIX = ".tfserving-partial-"
-_BLOCK, _RECEIVED = 1 << 20, 1 << 16  # What came is written soon, so that little is lost with a run that is killed.
+_BLOCK, _RECEIVED = 1 << 20, 1 << 16  # Received data is written soon, so that a killed run loses little.
 _SILENCE_S = 60
 _KEPT_S = 86400
 _MOST_MEMBERS = 10_000
 
 
 class Partial:
-    """The hidden folder for what is on its way. key: what tells this content from another."""
+    """The hidden folder of a partial transfer. key: identifies the content."""
 
     def __init__(self, parent: str, key: str) -> None:
         self._parent, self.path = parent, os.path.join(parent, f"{PREFIX}{key[:32]}")
 
     def begin(self, needed_bytes: int) -> None:
-        """Make the folder, and remove those of others that nobody touched for a day. Raises FleetError where the disk has no room for it."""
+        """Make the folder, and remove others that did not change for a day. Raise FleetError if the disk has no space for it."""
         for name in os.listdir(self._parent):
             path = os.path.join(self._parent, name)
             if name.startswith(PREFIX) and path != self.path and time.time() - os.path.getmtime(path) > _KEPT_S:
@@ -82,7 +82,7 @@ class Partial:
         return path
 
     def sizes(self, content: Content) -> dict[str, int]:
-        """{path: bytes} of what is there of a content; a file that is too long counts as none."""
+        """{path: bytes} of what is there of a content; a file that is too long counts as missing."""
         found = {}
         for name, one in content.items():
             with contextlib.suppress(OSError):
@@ -91,7 +91,7 @@ class Partial:
         return found
 
     def verify(self, content: Content, where: str) -> None:
-        """Return when the folder holds the content and nothing else. Raises FleetError; what is damaged is removed, so that the next run brings it again."""
+        """Check that the folder has the content and nothing else. Raise FleetError; a damaged file is removed, so that the next run fetches it again."""
         for name in model_files.files(self.path):
             if name not in content:
                 os.unlink(os.path.join(self.path, name))
@@ -117,7 +117,7 @@ class Partial:
 
 @contextlib.contextmanager
 def disk_faults(partial: Partial) -> Iterator[None]:
-    """What the disk refuses becomes a FleetError; on a full disk what is on its way is removed, so that it stands in nobody's way."""
+    """Turn errors of the disk into a FleetError; on a full disk the partial transfer is removed to free its space."""
     try:
         yield
     except OSError as fault:
@@ -133,11 +133,11 @@ def disk_faults(partial: Partial) -> Iterator[None]:
         ) from fault
     finally:
         with contextlib.suppress(OSError):
-            os.rmdir(partial.path)  # Nothing came.
+            os.rmdir(partial.path)  # Nothing arrived.
 
 
 def check_digest(archive: str, checksum: str | None) -> str:
-    """The SHA-256 of an archive, in hexadecimal. Raises FleetError where another one was asked for."""
+    """The SHA-256 of an archive, in hexadecimal. Raise FleetError if another one is requested."""
     found = model_files.file_digest(archive)
     if checksum and checksum.lower() != f"sha256:{found}":
         raise FleetError(
@@ -197,7 +197,7 @@ def copy(source: str, partial: Partial, content: Content) -> None:
 
 @contextlib.contextmanager
 def unpacked(archive: str, checksum: str | None) -> Iterator[str]:
-    """A folder of its own with the version that an archive holds, for as long as it is needed."""
+    """Provide a temporary folder with the version that an archive contains."""
     check_digest(archive, checksum)
     parent = tempfile.mkdtemp(prefix="tfserving-")
     try:
@@ -211,7 +211,7 @@ def unpacked(archive: str, checksum: str | None) -> Iterator[str]:
 
 
 def unpack(archive: str, partial: Partial) -> None:
-    """Unpack one version from an archive. Raises FleetError for an archive that is none, holds links or devices, or would write elsewhere."""
+    """Unpack one version from an archive. Raise FleetError for a file that is not an archive, contains links or devices, or would write elsewhere."""
     try:
         limits = Limits(archive, bounded_archives.unpacked_bytes(os.path.getsize(archive)), _MOST_MEMBERS)
         if zipfile.is_zipfile(archive):
@@ -235,7 +235,7 @@ def unpack(archive: str, partial: Partial) -> None:
             stream.seek(opened.offset)
             if (
                 stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE
-            ):  # tarfile takes what is cut between two files for whole.
+            ):  # tarfile accepts an archive that is truncated between two files.
                 raise EOFError("its end is missing")
             while stream.read(_BLOCK):  # Checksums of compressed archives stand at their end.
                 pass
@@ -277,22 +277,26 @@ def _unpack(members: Mapping[str, Any], opened: Callable[[Any], Any], limits: Li
 
 
 def fingerprint_of_url(source: str, checksum: str | None) -> str:
-    """What tells this download from a later one of the same address: its checksum, else what the server says about it."""
+    """Return what identifies this download among those of the same URL: its checksum, or the headers of the server."""
     if checksum:
         return hash_of([urls.public(source), checksum])
     with _open(source, {}, "HEAD") as answer:
-        told = [answer.headers.get("ETag"), answer.headers.get("Last-Modified"), answer.headers.get("Content-Length")]
-    if not told[0] and not told[1]:
+        headers = [
+            answer.headers.get("ETag"),
+            answer.headers.get("Last-Modified"),
+            answer.headers.get("Content-Length"),
+        ]
+    if not headers[0] and not headers[1]:
         raise FleetError(
             "the server sends neither ETag nor Last-Modified, so it is not known whether the version is already here",
             where=urls.public(source),
             remedy="Set checksum.",
         )
-    return hash_of([urls.public(source), *told])
+    return hash_of([urls.public(source), *headers])
 
 
 def download(source: str, partial: Partial, checksum: str | None) -> str:
-    """The path of the archive behind an address, whole; what is there of it already is not fetched again where the server can go on."""
+    """Return the path of the complete archive behind a URL; a partial download continues if the server supports it."""
     path, notes = partial.file("archive"), partial.file("validator")
     have, validator = _noted(path, notes)
     headers = {"Range": f"bytes={have}-", "If-Range": validator} if have and validator else {}
@@ -400,9 +404,9 @@ def _open(source: str, headers: Mapping[str, str], method: str = "GET") -> Any:
         ) from fault
 
 
-def hash_of(told: Any) -> str:
+def hash_of(data: Any) -> str:
     """SHA-256 of JSON data, in hexadecimal."""
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 
 def _mib(count: int) -> int:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which forms of which models are worth making: what users ask for, and what the plans of their hosts chose or want to try."""
+"""Choose the variants of models to make: those that users request, and those that the plans of their hosts chose or list as candidates."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _OF_A_RESULT = (
     "changed",
 )
 _PLAN = {"models", "candidates"}
-_UNPLANNED = "tflite_dynamic_range"  # What auto tries where no plan says more.
+_UNPLANNED = "tflite_dynamic_range"  # What auto tries without a plan.
 
 
 def conversions(
     models: Sequence[Mapping[str, Any]], plans: Iterable[Mapping[str, Any] | None] = ()
 ) -> list[dict[str, Any]]:
-    """[{model, form, required, batch_sizes, select_tf_ops}], each form of a model once: the model as it is, then what it is converted to.
+    """[{model, form, required, batch_sizes, select_tf_ops}], each variant of a model once: the model unchanged, then its conversions.
 
-    models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; a None among them is passed over. required: the user asked for
-    this form, so a refusal is a fault; with optimize auto it is a normal end. batch_sizes: those that get warm-up requests, of the model itself or, where
-    there are samples to make them of, of its batching. Raises FleetError for an unknown optimize, and for names that
-    are none or not different.
+    models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; None entries are ignored. required: the user requested
+    this variant, so a refusal is an error; with optimize auto it is a normal end. batch_sizes: those that get warm-up requests, of the model itself or, where
+    there are samples to make them of, of its batching. Raises FleetError for an unknown optimize, and for names
+    that are invalid or occur twice.
     """
     known = [plan for plan in plans if plan]
     for plan in known:
@@ -85,7 +85,7 @@ def plans_by_converter(converters: Sequence[str], hosts: Mapping[str, Mapping[st
     """{converter: [plan]} of those that have something to convert, for the hosts that take it from them.
 
     converters: names of hosts. hosts: {name: {plan: or None, converter: the name of its converter, or None}}. A converter that names none converts for itself,
-    another host takes the first. Without any plan each converter that is taken has an empty list. Raises FleetError for a converter that is none.
+    another host takes the first. Without any plan each converter that is taken has an empty list. Raises FleetError for an unknown converter.
     """
     plans: dict[str, list[Any]] = {name: [] for name in converters}
     of_others: set[str] = set()
@@ -101,7 +101,7 @@ def plans_by_converter(converters: Sequence[str], hosts: Mapping[str, Mapping[st
 
 
 def published(form: str) -> str:
-    """The name under which a form is published."""
+    """Return the name under which a variant is published."""
     return variants.SAVED_MODEL if form == variants.NONE else form
 
 
@@ -117,21 +117,21 @@ def version(conversion: Mapping[str, Any], looked: Iterable[Mapping[str, Any]]) 
 
 
 def results(made: Iterable[Mapping[str, Any]], directory: str, item: str) -> list[dict[str, Any]]:
-    """What a host said of conversions, {model, form, version, path, …} each, after its names and paths were found to be those that it was asked for.
+    """Return a host's results of conversions, {model, form, version, path, …} each, after checking that their names and paths are those of the request.
 
     made: the results of the module model_conversion, with the controller's own conversion under the name item. directory: where the host publishes models.
-    Raises FleetError for a host that names other ones: what it says becomes paths on the controller and on other hosts.
+    Raises FleetError for a host that names others: its results become paths on the controller and on other hosts.
     """
     found = []
     for one in made:
         name, form, number = one[item]["model"]["name"], one[item]["published"], one.get("version")
-        path, told = one.get("path"), (one.get("model", name), one.get("form", form))
+        path, named = one.get("path"), (one.get("model", name), one.get("form", form))
         is_number = isinstance(number, int) and not isinstance(number, bool)
-        if told != (name, form) or not (
+        if named != (name, form) or not (
             path is None and number is None or is_number and is_at(path, directory, f"{name}/{form}/{number}")
         ):
             raise FleetError(
-                f"the host published {path!r} as {told[0]!r}, {told[1]!r}, but the request was {name}, {form}",
+                f"the host published {path!r} as {named[0]!r}, {named[1]!r}, but the request was {name}, {form}",
                 where=name,
                 remedy="Check what runs on the host: its results are not those of this collection.",
             )
@@ -146,7 +146,7 @@ def _batch_sizes(model: Mapping[str, Any]) -> list[int]:
 
 
 def _planned(name: str, plans: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The forms that the plans chose for a model or propose to try."""
+    """Return the variants that the plans chose for a model or list as candidates."""
     chosen = {model["form"] for plan in plans for model in plan["models"] if model["name"] == name}
     tried = {
         candidate["change"]["form"]

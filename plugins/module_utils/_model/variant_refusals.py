@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a variant is refused before anything starts."""
+"""Decide why a variant is refused before a conversion starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants 
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Refuse options that do not go with the form. options: those of model_conversion. Raises FleetError."""
+    """Refuse options that the variant does not support. options: those of model_conversion. Raises FleetError."""
     form = options["form"]
     for name, fits in (
         ("select_tf_ops", FORMS[form].lite),
@@ -65,7 +65,7 @@ def refusal(
     ops: Collection[str] = (),
     optional_inputs: Collection[str] = (),
 ) -> str | None:
-    """Why the form is refused before the model is touched, or None.
+    """Return why the variant is refused before the conversion starts, or None.
 
     samples: whether there are real ones. converter: its release of TensorFlow. ops, optional_inputs: what statefulness.refusal takes.
     """

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The versions in a model's folder: which number a source gets, what a server says about them, which may be pruned, how a transfer is cut into pieces."""
+"""The versions in a model's folder: the number of a source, their state on a server, which to prune, and the pieces of a transfer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def named_by(source: str) -> int | None:
 
 
 def refuse_many_numbers(options: Mapping[str, Any], hosts: int) -> None:
-    """Raise FleetError where several hosts would each number a version by what they hold, so that one model would have several numbers."""
+    """Raise FleetError if several hosts would each choose a number, so that one model would have several."""
     source = options.get("source")
     if isinstance(source, str) and options.get("version") is None and named_by(source) is None and hosts > 1:
         raise FleetError(
@@ -117,7 +117,7 @@ def check(options: Mapping[str, Any]) -> None:
 
 
 def no_checksum_of_a_folder(source: str) -> FleetError:
-    """The FleetError for a checksum that nothing would be compared with."""
+    """Return the FleetError for a checksum that cannot be checked."""
     return FleetError(
         f"it is the checksum of an archive, but {source} is a folder",
         where="checksum",
@@ -154,9 +154,9 @@ def place(
 ) -> tuple[int, bool]:
     """(number, whether it is there already). published: the numbers in the folder. same: those of them that hold what the source holds.
 
-    Without a number of the user's it is the newest if that is the same, else the next one that the server does not know either: what it says about one that
-    was withdrawn could be taken for the new one. known: the numbers that the server knows. Raises FleetError where the number holds something else;
-    both(number) says what it holds and what the source holds.
+    Without a number from the user it is the newest if that is the same, else the next one that the server does not know: its report about a withdrawn
+    version could be mistaken for the new one. known: the numbers that the server knows. Raises FleetError where the number holds something else;
+    both(number) describes its content and that of the source.
     """
     if version is None:
         newest = max(published, default=0)
@@ -193,7 +193,7 @@ def pruned(published: Iterable[int], keep: int, kept: Iterable[int]) -> list[int
 def verdict(
     statuses: Iterable[VersionStatus], version: int, before: Collection[VersionStatus] = ()
 ) -> tuple[bool, str | None]:
-    """(whether the version is decided, why it cannot be served or None). before: what the server said earlier, whose ends decide nothing now."""
+    """(whether the version is decided, why it cannot be served or None). before: earlier states of the server, whose ends decide nothing now."""
     for one in statuses:
         if one["version"] == version and one["state"] == grpc_api.AVAILABLE:
             return True, None

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Warm-up files: requests that TensorFlow Serving runs before a version serves, as a TFRecord file of PredictionLog messages.
 
-A record that fails makes the load fail, one of a wrong rank can end the whole server at every start: a file is judged before it is published.
+A record that fails makes the load fail, and one with a wrong rank can crash the server at every start: a file is checked before it is published.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DEFAULT_SIGNATURE = "serving_default"
 
 class WarmUp(TypedDict):
     """What a warm-up file is. kinds: how many records of each. batch_sizes: the first dimensions of its predict requests. faults: why a server would refuse
-    the version or die of it; empty for a sound file."""
+    the version or crash; empty for a valid file."""
 
     records: int
     kinds: dict[str, int]
@@ -51,7 +51,7 @@ def requests(content: Buffer) -> list[Any]:
 
 
 def is_one(content: Buffer) -> bool:
-    """Whether a TFRecord file's first record is a PredictionLog and no tf.Example: that has field 1 alone, a PredictionLog has one of the others."""
+    """Whether a TFRecord file's first record is a PredictionLog and not a tf.Example: that has only field 1, a PredictionLog has one of the others."""
     try:
         first = next(tfrecord.records(content), b"")
         return any(number in _KINDS for number, _value in protobuf.fields(first))
@@ -70,7 +70,7 @@ def look(content: Buffer, signatures: Signatures, optional: Mapping[str, Collect
             found["kinds"][kind] = found["kinds"].get(kind, 0) + 1
             faults = [] if kind in _RUN or kind == "empty" else [f"is a {kind} log, which servers refuse"]
             if kind == "predict":
-                name, inputs = _asked(request)
+                name, inputs = _requested(request)
                 sizes |= {tensor["shape"][0] for tensor in inputs.values() if tensor["shape"]}
                 faults += _faults(name, inputs, signatures, (optional or {}).get(name, ()))
             found["faults"] += [f"record {number} {fault}" for fault in faults]
@@ -100,7 +100,7 @@ def _opened(held: Buffer) -> tuple[str, Any]:
     return "empty", b""
 
 
-def _asked(request: Buffer) -> tuple[str, dict[str, TensorInfo]]:
+def _requested(request: Buffer) -> tuple[str, dict[str, TensorInfo]]:
     """(name of the signature, {input: {dtype, shape}}) of a PredictRequest."""
     parts = protobuf.grouped(request)
     spec = protobuf.grouped(protobuf.last(parts, 1))
