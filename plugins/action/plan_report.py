@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
             refuse(_OPTIONS, self._task.args)
             _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
             hosts = fleet_plans.variables_of(options["hosts"], task_vars["hostvars"])
-            tuned: list[str] = []
+            tuned = []
             plans = fleet_plans.plan_all(hosts, lambda variables: _plan(variables, options["planned"], tuned))
             earlier = plan_file.read(options["earlier"]) if options["earlier"] else None
             running = fleet_plans.against(plans, hosts, options["running"])
