@@ -256,7 +256,7 @@ def test_bad_places_fail_in_one_line(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     for path, words in (
-        (None, "path: missing"),
+        (None, "path: not set"),
         ("batching.pbtxt", "is not an absolute path"),
         (str(tmp_path / "folder"), "cannot read the file: Is a directory"),
         (str(tmp_path / "file/batching.pbtxt"), "cannot read the file: Not a directory"),
