@@ -65,7 +65,7 @@ def test_a_label_that_was_given_while_the_model_is_served_stays(host):
 
     without = {"version_policy": {"specific": [1]}, "labels": {"stable": 1, "canary": None}}
     taken = host.good(models=models(host, **without), **change)
-    assert taken["changed"] and "take the label canary of m away" in taken["actions"]
+    assert taken["changed"] and "remove the label canary of m" in taken["actions"]
     described, _asked = host.info()
     assert described["models"][0]["labels"] == {"stable": 1} and answers(server, "stable") == doubled
 

@@ -58,7 +58,7 @@ def test_real_signatures_are_read_and_judged(model_directory, tmp_path):
     for name, words in (
         ("scalar_input", "models: scalar_input: signature serving_default, input x: it is a scalar"),
         ("fixed", "models: fixed: signature serving_default, input x: its first dimension is always 1"),
-        ("ragged", "models: ragged: signature serving_default, input x: shape [?, ?] varies"),
+        ("ragged", "models: ragged: signature serving_default, input x: shape [?, ?] can vary"),
         ("scalar", "models: scalar: signature serving_default, output mean: it is a scalar"),
     ):
         done = write(model_directory, "half_plus_two", name, path=path, max_batch_size=8)

@@ -216,7 +216,7 @@ def test_candidates_that_cannot_be_measured_are_told_apart_and_harm_nothing(fini
     assert set(steps) == {"nothing new", "unknown form", "illegal threads"}
     assert not any(step["kept"] for step in steps.values())
     assert steps["nothing new"]["reason"] == "it does not change the current configuration"
-    assert "no tensorrt form" in steps["unknown form"]["reason"]
+    assert "no variant 'tensorrt'" in steps["unknown form"]["reason"]
     assert "Either configure server_options.tensorflow_session_parallelism" in steps["illegal threads"]["reason"]
     assert result["tuning"]["configuration"] == result["tuning"]["start"]
     assert "baseline is kept" in result["tuning"]["total"]["reason"]

@@ -197,7 +197,7 @@ def test_batching_parameters_are_written_with_the_server(host, tmp_path):
     for wrong, message in (
         ({"batching": {"max_batch_size": 0}}, "batching.max_batch_size: 0 "),
         ({"batching": {"max_bach_size": 4}}, "batching.parameter: "),
-        ({"batching_parameters_file": None}, "batching_parameters_file: missing"),
+        ({"batching_parameters_file": None}, "batching_parameters_file: the batching parameters need a file"),
         ({"batching_parameters_file": "a/b"}, "batching_parameters_file: "),
     ):
         failed = host.run(**{**options, **wrong})
@@ -248,7 +248,7 @@ def test_a_label_that_was_moved_while_the_server_ran_stays(host, model_directory
 
     model["labels"] = {"stable": 1, "canary": None}
     taken = host.run(**described)
-    assert taken["changed"] and "take the label canary of m away" in taken["actions"]
+    assert taken["changed"] and "remove the label canary of m" in taken["actions"]
     with pytest.raises(FleetError, match="Unrecognized servable version label"):
         label("canary", taken["server"])
     assert host.server(**described)[0] is False
@@ -458,7 +458,7 @@ def test_a_function_that_did_not_judge_the_version_judges_nothing(judged, doubli
     other.write_text((converted / "far.py").read_text(encoding="utf-8").replace("2", "3"), encoding="utf-8")
     for file, words in (
         (other, "it is not the metric function that this version was converted with"),
-        (tmp_path / "none.py", "cannot read the metric function: No such file or directory"),
+        (tmp_path / "none.py", "none.py: cannot be read: No such file or directory"),
     ):
         told = judged.run(model_base_path=str(converted / "function"), metric_function=file, **LITE)
         assert told["failed"] and words in told["msg"] and "\n" not in told["msg"] and lives(doubling["pid"]), told[

@@ -138,7 +138,7 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
     ("variables", "words"),
     [
         ({"tfs_server_gprc_port": 8500}, "tfs_server_gprc_port"),
-        ({"tfs_server_flags": {"enable_baching": True}}, "flags.enable_baching: no such flag"),
+        ({"tfs_server_flags": {"enable_baching": True}}, "flags.enable_baching: there is no such flag"),
         (
             {"tfs_server_image": "tensorflow/serving:2.20.0", "tfs_server_engine_socket": "/nonexistent.sock"},
             "set backend: embedded",
