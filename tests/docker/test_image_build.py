@@ -173,7 +173,7 @@ def test_out_of_memory_is_tried_again_with_fewer_jobs(builder):
     builder.host.run("timeout", "300", "sh", "-c", "until pkill -KILL -f '[c]c1plus .*OOM=1'; do sleep 0.02; done")
     result = module_result(process)
     assert result["started_once"] and result["build"]["jobs"] == 1, result
-    assert "ran out of memory and goes on with 1 jobs" in result["build"]["notes"][0]
+    assert "ran out of memory and continues with 1 jobs" in result["build"]["notes"][0]
 
 
 def test_an_image_of_a_higher_level_is_refused_by_its_label(builder, built):
