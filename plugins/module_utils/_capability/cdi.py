@@ -92,7 +92,7 @@ def _devices(text: str) -> list[str] | None:
 def way(container: Container, groups: Iterable[GpuGroup]) -> tuple[str | None, str | None, str | None]:
     """(how the engine is asked for GPUs, None, None), or (None, what is missing, its remedy).
 
-    cdi: the engine reads CDI descriptions that fit. device_request: what --gpus asks for. runtime: the runtime nvidia, told by a variable.
+    cdi: the engine reads CDI descriptions that fit. device_request: what --gpus asks for. runtime: the runtime nvidia, set by a variable.
     """
     nvidia: Mapping[str, Any] = container.get("nvidia") or {}
     described = nvidia.get("cdi")

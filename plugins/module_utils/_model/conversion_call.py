@@ -62,7 +62,7 @@ def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judge
     """Send the same requests over gRPC to a server that loaded the staged version; return why the version is refused, or None. Adds the answers to judged."""
     archive = os.path.join(request["asked"], conversion_program.ASKED)
     if not os.path.exists(archive):
-        return "through_server needs examples that both models answer, but there are none"
+        return "through_server needs examples that both models answer, and found no such example"
     model, python, timeout_s, user = request["model"], python_of(options), options["timeout_s"], options["convert_user"]
     try:
         with serve(request["staged"], model, python, user, timeout_s, dict(_QUIET, **_NO_GPU)) as port:
