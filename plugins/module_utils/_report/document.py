@@ -167,6 +167,7 @@ def _tuning(tuning: dict[str, Any], data: dict[str, Any], where: str) -> Tuning:
     steps = [_step(step, f"{where}.steps[{position}]") for position, step in enumerate(tuning["steps"])]
     total = _step(tuning.get("total"), f"{where}.total")
     noise = _step(tuning["noise"], f"{where}.noise") if tuning.get("noise") else None
+    _set_factors(steps, total)
     method = _method(_mapping(tuning.get("method"), f"{where}.method"), noise or total, steps, f"{where}.method")
     return {
         "host": data["host"],
@@ -226,10 +227,21 @@ def _step(step: Any, where: str) -> Step:
         "curve_before": _curve(step.get("curve_before"), f"{where}.curve_before"),
         "curve_after": _curve(step.get("curve_after"), f"{where}.curve_after"),
         "open_loop": _open_loop(step.get("open_loop"), f"{where}.open_loop"),
+        "factor": None,
     }
-    if step.get("advice"):
-        known["advice"] = True
+    known.update({key: True for key in ("advice", "unconfirmed") if step.get(key)})
     return cast(Step, known)
+
+
+def _set_factors(steps: Iterable[Step], total: Step) -> None:
+    """Set the goodput of each step as a factor of the start's: its gain over the best so far, multiplied by the gains that were kept before."""
+    best = 1.0
+    for step in steps:
+        if step["gain"] is not None and not step.get("advice"):
+            step["factor"] = min(best * (1 + step["gain"]), _LARGEST)
+        if step["kept"] or step.get("unconfirmed"):
+            best = step["factor"] or best
+    total["factor"] = None if total["gain"] is None else 1 + total["gain"]
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Select what the page shows about a tuning: goodput and latency as plots, accuracy, and the method."""
+"""Select what the page shows about a tuning: the path of the search, goodput and latency as plots, accuracy, and the method."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._report import plots, words
 from ansible_collections.tfserving.fleet.plugins.module_utils._report.markup import Markup
-from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import Curves, Step, Tuning
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import Curves, Figures, Step, Tuning
 
 _CALLED = {
     "loop": "Loop",
@@ -37,49 +37,48 @@ _CALLED = {
 }
 _SHOWN_ELSEWHERE = ("void_reasons", "note")
 _UNITS = {"_ms": "ms", "_s": "s", "_rps": "requests/s", "_mib": "MiB"}
+_NEAR = 3  # times the highest p99, or a fraction of it: an objective beyond would squeeze the other points
 _LOOPS = {
     "closed": "closed: each connection sends the next request when it has an answer",
     "open": "open: Poisson arrivals, latency measured from the scheduled time",
 }
 
 
-def goodput_bars(tuning: Tuning) -> list[tuple[str, Step | None, float, Markup]]:
-    """Return a bar for the start, each step and the final configuration: name, step with the verdict, value, plot."""
-    total, steps = tuning["total"], tuning["steps"]
-    start = total["before"]["goodput_rps"]
-    ends: list[float] = []
-    drawn: list[tuple[str, Step | None, float, bool, plots.Bounds, plots.Bounds]] = []
-    for step, is_total in [(step, False) for step in steps] + [(total, True)]:
-        value = step["goodput_rps"]
-        if value is None:
-            continue
-        interval = _around(step, *(step["gain_interval"] or (None, None)))
-        noise = (
-            None
-            if is_total or step["noise_floor"] is None
-            else _around(step, -step["noise_floor"], step["noise_floor"])
-        )
-        ends += [value, step["before"]["goodput_rps"] or 0, *(interval or ())]
-        drawn.append(
-            ("Final configuration", None, value, True, interval, noise)
-            if is_total
-            else (step["name"], step, value, step["kept"], interval, noise)
-        )
-    if drawn and start is not None:
-        drawn.insert(0, ("Start", None, start, False, None, None))
-    highest = max(ends, default=0) * 1.02 or 1.0
-    return [
-        (name, of, value, plots.goodput_bar(value, interval, noise, highest, kept, f"{name}: {words.rate(value)}"))
-        for name, of, value, kept, interval, noise in drawn
+def path(tuning: Tuning) -> tuple[Markup, list[tuple[str, Step, Markup]]]:
+    """Return the axis of the search's path, and a row for each step and the final configuration: name, step, plot."""
+    best, rows = 1.0, list[tuple[str, Step, float, tuple[float, float]]]()
+    for number, step in enumerate(tuning["steps"], 1):
+        after = (step["factor"] if step["kept"] or step.get("unconfirmed") else None) or best
+        rows.append((f"{number}. {step['name']}", step, best, (best, after)))
+        best = after
+    if best != 1:
+        rows.append(("Final configuration compared with the start", tuning["total"], 1, (best, best)))
+    scale = plots.path_scale((compared, step) for _name, step, compared, _best in rows)
+    return plots.path_axis(scale), [
+        (name, step, plots.path_row(step, compared, line, scale)) for name, step, compared, line in rows
     ]
 
 
-def _around(step: Step, low: float | None, high: float | None) -> plots.Bounds:
-    """Return gains as goodput, relative to what the step was compared with, or None if that or an end is not known."""
-    compared, gain, value = step["before"]["goodput_rps"], step["gain"], step["goodput_rps"]
-    if compared is None and gain is not None and gain > -1 and value is not None:
-        compared = value / (1 + gain)
-    return None if compared is None or low is None or high is None else (compared * (1 + low), compared * (1 + high))
+def scatter(tuning: Tuning) -> tuple[Markup | None, bool]:
+    """Return the plot of p99 over goodput, and whether the latency objective is near enough to be in it."""
+    total, steps = tuning["total"], list(enumerate(tuning["steps"], 1))
+    start = _point("start", "Start", total["before"], "mark ring")
+    kept = [_point(str(number), step["name"], step, "mark kept") for number, step in steps if step["kept"]]
+    others = [_point(str(number), step["name"], step, "mark") for number, step in steps if not step["kept"]]
+    final = _point("final", "Final configuration", total, "mark kept") if total["kept"] else None
+    points = [point for point in (start, final, *kept, *others) if point]
+    objective, highest = tuning["method"]["objective_p99_ms"], max((point.p99_ms for point in points), default=0)
+    is_near = bool(objective) and highest / _NEAR <= objective <= highest * _NEAR
+    path = [point for point in (start, *kept, final) if point]
+    return plots.scatter(points, path, objective if is_near else None), is_near
+
+
+def _point(label: str, name: str, figures: Figures | Step, kind: str) -> plots.Point | None:
+    goodput, p99 = figures["goodput_rps"], figures["p99_ms"]
+    if goodput is None or p99 is None or p99 < plots.LEAST_MS:
+        return None
+    title = f"{name}: {words.rate(goodput)}, p99 {words.milliseconds(p99)}"
+    return plots.Point(label, title, kind, goodput, p99)
 
 
 def latency_curves(tuning: Tuning) -> list[tuple[str, Curves, Markup]]:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Optional
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._report import words
+from ansible_collections.tfserving.fleet.plugins.module_utils._report import labels, words
 from ansible_collections.tfserving.fleet.plugins.module_utils._report.markup import Child, Markup, element, join
 from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import (
     Curve,
@@ -18,11 +18,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes imp
     StepSummary,
 )
 
-# Two ends in requests per second.
-Bounds = Optional[tuple[float, float]]
 _CURVE_UNITS = 1000
 _LEAST_BEYOND = 10  # a percentile is drawn only if this many requests are beyond it
-_LEAST_MS = 1e-6  # a logarithmic axis has no zero
+LEAST_MS = 1e-6  # a logarithmic axis has no zero
 
 
 class Scale:
@@ -40,71 +38,61 @@ class Scale:
         return 100.0 if value >= self.high else 100 * (self._of(value) - self._start) / self._length
 
 
-def gain_scale(steps: Sequence[StepSummary]) -> Scale:
-    """Return one scale for the gains of all steps: their intervals and noise floors, zero always included."""
-    values = [0.0, 0.02, -0.02]
-    for step in steps:
-        values += [value for value in [step["gain"], *(step["gain_interval"] or ())] if value is not None]
-        values += [step["noise_floor"] or 0.0, -(step["noise_floor"] or 0.0)]
-    margin = (max(values) - min(values)) * 0.06
-    return Scale(min(values) - margin, max(values) + margin)
+def path_scale(rows: Iterable[tuple[float, StepSummary]]) -> Scale:
+    """Return one scale for all steps of a search, as factors of the start's goodput. rows: the factor of the best so far, and the step."""
+    values = [0.95, 1.05]
+    for best, step in rows:
+        noise = step["noise_floor"] or 0.0
+        gains = [step["gain"], *(step["gain_interval"] or ()), noise, -noise]
+        values += [best * (1 + gain) for gain in gains if gain is not None and gain > -1]
+    most = max(values) * 1.03
+    return Scale(max(min(values) / 1.03, most / 1000), most, logarithmic=True)
 
 
-def gain_mark(step: StepSummary, scale: Scale) -> Markup | None:
-    """Return the gain of one step: a mark (filled if kept, else hollow) on its interval, the noise band behind, a line at zero."""
-    if step["gain"] is None:
-        return None
-    noise = step["noise_floor"] or 0.0
-    left, right = scale.percent(-noise), scale.percent(noise)
-    title = (
-        f"{step['name']}: gain {words.gain_with_interval(step['gain'], step['gain_interval'])}, noise floor {words.share(step['noise_floor'])}, "
-        f"{'kept' if step['kept'] else 'not kept'}"
-    )
-    low, high = step["gain_interval"] or (None, None)
+def path_row(step: Step, compared: float, best: tuple[float, float], scale: Scale) -> Markup:
+    """Return the row of one step: a mark (filled if kept) on its interval, the noise band behind, and the line of the best so far.
+
+    compared: the factor of what the step was compared with. best: the factor of the best so far, before and after the step.
+    """
+    mark = None
+    if step["factor"] is not None:
+        noise, bounds = step["noise_floor"] or 0.0, step["gain_interval"]
+        low, high = (scale.percent(compared * (1 + gain)) for gain in (-noise, noise))
+        left, right = (
+            end if gain is None else scale.percent(compared * (1 + gain))
+            for end, gain in zip((0, 100), bounds or (None, None))
+        )
+        circle = element("circle", class_=_mark(step), cx=_at(scale.percent(step["factor"])), cy="0", r=5)
+        # The origin of the inner plot is the middle of the row, whatever its height.
+        mark = join(
+            element("rect", class_="noise", x=_at(low), width=_at(high - low), y="0", height="100%"),
+            element("svg", _whisker(left, right) if bounds else None, circle, y="50%", aria_hidden="true"),
+        )
+    one, was, now = (_at(scale.percent(factor)) for factor in (1, *best))
     return _svg(
-        "gain",
-        title,
+        "path",
+        f"{step['name']}: {step['reason']}",
         None,
-        element("rect", class_="noise", x=_at(left), width=_at(right - left), y="0", height="100%"),
-        element("line", class_="zero", x1=_at(scale.percent(0)), x2=_at(scale.percent(0)), y1="0", y2="100%"),
-        _whisker(0 if low is None else scale.percent(low), 100 if high is None else scale.percent(high), 14)
-        if step["gain_interval"]
-        else None,
-        element(
-            "circle", class_="mark kept" if step["kept"] else "mark", cx=_at(scale.percent(step["gain"])), cy=14, r=5
-        ),
+        element("line", class_="zero", x1=one, x2=one, y1="0", y2="100%"),
+        [
+            element("line", class_="best", x1=left, x2=right, y1=top, y2=bottom)
+            for left, right, top, bottom in (
+                (was, was, "0", "50%"),
+                (was, now, "50%", "50%"),
+                (now, now, "50%", "100%"),
+            )
+        ],
+        mark,
     )
 
 
-def gain_axis(scale: Scale) -> Markup:
-    """Ticks in percent for the column of gains."""
+def path_axis(scale: Scale) -> Markup:
+    """Return the ticks of the path."""
     marks = [
-        element("text", _tick_percent(tick), x=_at(scale.percent(tick)), y=11, text_anchor="middle")
-        for tick in ticks(scale.low, scale.high, 3)
+        element("text", f"\N{MULTIPLICATION SIGN}{tick:.4g}", x=_at(scale.percent(tick)), y=11, text_anchor="middle")
+        for tick in _log_ticks(scale)
     ]
-    return element("svg", *marks, class_="gain-axis", aria_hidden="true")
-
-
-def goodput_bar(value: float, interval: Bounds, noise: Bounds, highest: float, kept: bool, label: str) -> Markup:
-    """One bar from zero. value: requests per second. interval: (low, high) of it or None. noise: (low, high) around what it was compared with, or None."""
-    scale = Scale(0, highest)
-    return _svg(
-        "bar",
-        label,
-        None,
-        element("rect", class_="fill kept" if kept else "fill", x="0", y=6, height=16, width=_at(scale.percent(value))),
-        None
-        if noise is None
-        else element(
-            "rect",
-            class_="noise",
-            x=_at(scale.percent(noise[0])),
-            y="0",
-            height="100%",
-            width=_at(scale.percent(noise[1]) - scale.percent(noise[0])),
-        ),
-        None if interval is None else _whisker(scale.percent(interval[0]), scale.percent(interval[1]), 14),
-    )
+    return element("svg", *marks, class_="path-axis", aria_hidden="true")
 
 
 def latency_scale(steps: Sequence[Curves | Step]) -> Scale | None:
@@ -129,13 +117,13 @@ def latency(
         "latency small" if small else "latency",
         f"Latency, {step['name']}",
         description,
-        [_level(tick, up) for tick in _log_ticks(up.low, up.high)],
+        [_level(tick, up) for tick in _log_ticks(up)],
         [
-            _column(fraction, across)
+            _column(across.percent(_nines(fraction)), f"{100 * fraction:g} %")
             for fraction in (0.5, 0.9, 0.99, 0.999, 0.9999)
             if _nines(fraction) <= across.high * 1.001
         ],
-        _objective(objective_ms, up) if objective_ms and up.low <= objective_ms <= up.high else None,
+        _objective(objective_ms, up),
         element(
             "svg",
             [
@@ -149,6 +137,59 @@ def latency(
             viewBox=f"0 0 {_CURVE_UNITS} {_CURVE_UNITS}",
             preserveAspectRatio="none",
         ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A configuration in the scatter plot. label: stands next to it. title: shows on hover. kind: of the mark."""
+
+    label: str
+    title: str
+    kind: str
+    goodput_rps: float
+    p99_ms: float
+
+
+def scatter(points: Sequence[Point], path: Sequence[Point], objective_ms: float | None) -> Markup | None:
+    """Return the plot of p99 (up, logarithmic) over goodput (across), or None without points.
+
+    points: those whose labels matter most first; labels that find no place are left out. path: the points that a line connects.
+    objective_ms: where to draw its line, or None.
+    """
+    if not points:
+        return None
+    rates, latencies = [point.goodput_rps for point in points], [point.p99_ms for point in points]
+    ends = latencies if objective_ms is None else [objective_ms, *latencies]
+    up = Scale(min(ends) / 1.1, max(ends) * 1.1, logarithmic=True)
+    margin = max(0.1 * (max(rates) - min(rates)), 0.02 * max(rates), 0.001)
+    across = Scale(max(min(rates) - margin, 0), max(rates) + margin)
+
+    def place(point: Point) -> tuple[float, float]:
+        return across.percent(point.goodput_rps), 100 - up.percent(point.p99_ms)
+
+    named = [(*place(point), point.label) for point in points]
+    return _svg(
+        "scatter",
+        "p99 over goodput of each configuration",
+        "; ".join(point.title for point in points),
+        [_level(tick, up) for tick in _log_ticks(up)],
+        [_column(across.percent(tick), f"{tick:,.10g}/s") for tick in ticks(across.low, across.high, 4)],
+        None if objective_ms is None else _across("objective", 100 - up.percent(objective_ms)),
+        [
+            element("line", class_="best", x1=_at(left), y1=_at(top), x2=_at(right), y2=_at(bottom))
+            for (left, top), (right, bottom) in zip(map(place, path), map(place, path[1:]))
+        ],
+        [
+            element("circle", element("title", point.title), class_=point.kind, cx=_at(x), cy=_at(y), r=5)
+            for point in reversed(points)
+            for x, y in [place(point)]
+        ],
+        [
+            element("text", label, class_=f"label {kind}", x=_at(x), y=_at(y), dx=dx, dy=dy + 4, text_anchor="middle")
+            for kind, widths in (("narrow", labels.NARROW), ("wide", labels.WIDE))
+            for x, y, dx, dy, label in labels.place(named, widths)
+        ],
     )
 
 
@@ -187,7 +228,7 @@ def supported(curve: Curve | None, requests: int | None) -> Curve:
     return [
         point
         for point in curve or ()
-        if point[1] >= _LEAST_MS and (requests is None or (1 - point[0]) * requests >= _LEAST_BEYOND * 0.999999)
+        if point[1] >= LEAST_MS and (requests is None or (1 - point[0]) * requests >= _LEAST_BEYOND * 0.999999)
     ]
 
 
@@ -220,18 +261,13 @@ def _at(percent: float) -> str:
     return f"{percent:.2f}%"
 
 
-def _tick_percent(fraction: float) -> str:
-    return f"{round(100 * fraction, 6):+g} %".replace("-", words.MINUS) if fraction else "0"
+def _mark(step: StepSummary) -> str:
+    return "mark kept" if step["kept"] else "mark"
 
 
-def _whisker(left: float, right: float, middle: int) -> Markup:
-    return join(
-        element("line", class_="whisker", x1=_at(left), x2=_at(right), y1=middle, y2=middle),
-        [
-            element("line", class_="whisker", x1=_at(end), x2=_at(end), y1=middle - 4, y2=middle + 4)
-            for end in (left, right)
-        ],
-    )
+def _whisker(left: float, right: float) -> Markup:
+    ends = [element("line", class_="whisker", x1=_at(end), x2=_at(end), y1=-4, y2=4) for end in (left, right)]
+    return join(element("line", class_="whisker", x1=_at(left), x2=_at(right), y1="0", y2="0"), *ends)
 
 
 def _nines(fraction: float) -> float:
@@ -245,37 +281,45 @@ def _round_ends(least: float, most: float) -> tuple[float, float]:
     return low, min((step for step in steps if step > most), default=most * 2)
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def _log_ticks(scale: Scale) -> list[float]:
+    if scale.high < 4 * scale.low:
+        return ticks(scale.low, scale.high, 4)
     values = [
         factor * 10.0**power
-        for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for power in range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
         for factor in (1, 2, 5)
     ]
-    values = [value for value in values if low * 0.999 <= value <= high * 1.001]
+    values = [value for value in values if scale.low * 0.999 <= value <= scale.high * 1.001]
     return values if len(values) <= 7 else [value for value in values if f"{value:e}"[0] == "1"]
 
 
+def _across(kind: str, percent: float) -> Markup:
+    return element("line", class_=kind, x1="0", x2="100%", y1=_at(percent), y2=_at(percent))
+
+
 def _level(tick: float, up: Scale) -> Markup:
-    height = _at(100 - up.percent(tick))
+    percent = 100 - up.percent(tick)
     return join(
-        element("line", class_="grid", x1="0", x2="100%", y1=height, y2=height),
-        element("text", f"{tick:g} ms", x=-8, y=height, dy="0.32em", text_anchor="end"),
+        _across("grid", percent),
+        element("text", f"{tick:.6g} ms", x=-8, y=_at(percent), dy="0.32em", text_anchor="end"),
     )
 
 
-def _column(fraction: float, across: Scale) -> Markup:
-    place = _at(across.percent(_nines(fraction)))
+def _column(percent: float, label: str) -> Markup:
+    place = _at(percent)
     return join(
         element("line", class_="grid", x1=place, x2=place, y1="0", y2="100%"),
-        element("text", f"{100 * fraction:g} %", x=place, y="100%", dy="1.4em", text_anchor="middle"),
+        element("text", label, x=place, y="100%", dy="1.4em", text_anchor="middle"),
     )
 
 
-def _objective(objective_ms: float, up: Scale) -> Markup:
-    height = _at(100 - up.percent(objective_ms))
+def _objective(objective_ms: float | None, up: Scale) -> Markup | None:
+    if not objective_ms or not up.low <= objective_ms <= up.high:
+        return None
+    percent = 100 - up.percent(objective_ms)
     return join(
-        element("line", class_="objective", x1="0", x2="100%", y1=height, y2=height),
-        element("text", f"objective {objective_ms:g} ms", class_="objective", x="6", y=height, dy="1.25em"),
+        _across("objective", percent),
+        element("text", f"objective {objective_ms:g} ms", class_="objective", x="6", y=_at(percent), dy="1.25em"),
     )
 
 

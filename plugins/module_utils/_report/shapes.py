@@ -43,10 +43,11 @@ class Accuracy(TypedDict):
     after: float | None
 
 
-class _Advice(TypedDict, total=False):
-    """Of a step that only clients can make."""
+class _Marks(TypedDict, total=False):
+    """Present only if true."""
 
-    advice: bool
+    advice: bool  # only clients can make this change
+    unconfirmed: bool  # it was kept until the final comparison did not confirm a gain
 
 
 class StepSummary(TypedDict):
@@ -74,7 +75,7 @@ class Curves(TypedDict):
     curve_after: Curve | None
 
 
-class Step(StepSummary, _Advice):
+class Step(StepSummary, _Marks):
     """A tuning step as a tuning returned it."""
 
     change: Any
@@ -84,6 +85,7 @@ class Step(StepSummary, _Advice):
     curve_before: Curve | None
     curve_after: Curve | None
     open_loop: OpenLoop | None
+    factor: float | None  # goodput divided by that of the start, along the gains that were kept
 
 
 class Tuning(TypedDict):

@@ -11,11 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._report import words
-from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import Cost, Document, StepSummary, Tuning
+from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes import (
+    Cost,
+    Document,
+    Step,
+    StepSummary,
+    Tuning,
+)
 
 _NAME_WIDTH = 34
 _LINE_WIDTH = 100
-_HEADINGS = ("step", "kept", "requests/s", "gain [interval]", "p50 ms", "p99 ms", "accuracy")
+_HEADINGS = ("step", "kept", "requests/s", "gain [interval]", "of start", "p50 ms", "p99 ms", "accuracy")
 
 
 def headline(document: Document) -> str:
@@ -130,13 +136,14 @@ def _why_none(steps: Sequence[StepSummary]) -> str:
     return f"nothing beat it by more than the noise{unfit}"
 
 
-def _row(step: StepSummary, method: dict[str, Any], decided: bool = True) -> tuple[str, ...]:
+def _row(step: Step, method: dict[str, Any], decided: bool = True) -> tuple[str, ...]:
     gain = words.gain_with_interval(step["gain"], step["gain_interval"]).replace("(", "[").replace(")", "]")
     return (
         step["name"],
         ("advice" if step.get("advice") else "yes" if step["kept"] else "no") if decided else "",
         words.figure(step["goodput_rps"]),
         gain,
+        words.factor(step.get("factor")) if step.get("factor") is not None else "",  # an earlier version had none
         words.figure(step["p50_ms"]),
         words.figure(step["p99_ms"]),
         words.accuracy_change(step, method),

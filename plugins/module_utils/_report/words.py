@@ -29,7 +29,12 @@ def clean(text: object) -> str:
 
 def ascii_only(text: str) -> str:
     """Return the same figures for a terminal: plain spaces and hyphens."""
-    return text.replace(_SPACE, " ").replace(MINUS, "-").replace("\N{RIGHTWARDS ARROW}", "->")
+    return (
+        text.replace(_SPACE, " ")
+        .replace(MINUS, "-")
+        .replace("\N{RIGHTWARDS ARROW}", "->")
+        .replace("\N{MULTIPLICATION SIGN}", "x")
+    )
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -71,6 +76,11 @@ def share(fraction: float | None) -> str:
 def gain(fraction: float | None, interval: Interval | None = None) -> str:
     """Return a signed fraction, as fine as its interval allows: 0.1234 → '+12 %'."""
     return NOT_MEASURED if fraction is None else _signed(fraction, _decimals(fraction, interval)) + f"{_SPACE}%"
+
+
+def factor(value: float | None) -> str:
+    """Return a multiple of the start's goodput: 1.4567 → '×1.46'."""
+    return NOT_MEASURED if value is None else f"\N{MULTIPLICATION SIGN}{significant(value)}"
 
 
 def gain_interval(fraction: float | None, interval: Interval | None) -> str:

@@ -177,9 +177,8 @@ class Trial:
             best = self.start
             for step in found:
                 if step["kept"]:
-                    step.update(
-                        kept=False, reason=f"{step['reason']}; the final comparison with the start did not confirm it"
-                    )
+                    reason = f"{step['reason']}; the final comparison with the start did not confirm it"
+                    step.update(kept=False, unconfirmed=True, reason=reason)
         return {
             "model": self.options["name"],
             "backend": self.options["backend"],

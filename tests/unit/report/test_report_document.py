@@ -66,6 +66,33 @@ def test_holds_what_the_issue_lists():
     assert [step["kept"] for step in made["steps"]] == [True, True, True, False, False]
 
 
+def factors(*steps):
+    """The factor of each step, given as (gain, whether it was kept, more)."""
+    hosts = load("gains")
+    tuning = hosts[0]["tunings"][0]
+    tuning["steps"] = [dict(tuning["steps"][0], gain=gain, kept=kept, **more) for gain, kept, more in steps]
+    return [step["factor"] for step in build(hosts)["hosts"][0]["tunings"][0]["steps"]]
+
+
+def test_factors_multiply_the_gains_that_were_kept():
+    # By hand: 1.5; 1.5 x 0.8 = 1.2; 1.5 x 2 = 3; 3 x 1.1 = 3.3
+    assert factors((0.5, True, {}), (-0.2, False, {}), (None, False, {}), (1.0, True, {}), (0.1, False, {})) == [
+        1.5,
+        pytest.approx(1.2),
+        None,
+        3.0,
+        pytest.approx(3.3),
+    ]
+
+
+def test_advice_has_no_factor_and_what_was_not_confirmed_counts_for_the_steps_after_it():
+    assert factors((0.5, False, {"advice": True}), (1.0, False, {"unconfirmed": True}), (0.5, False, {})) == [
+        None,
+        2,
+        3,
+    ]
+
+
 def test_says_which_server_it_was():
     assert build(load("gains"))["is_tensorflow_serving"] is False
     assert "not TensorFlow Serving" in build(load("gains"))["statement"]

@@ -257,6 +257,33 @@ def test_advice_to_clients_is_told_apart_from_what_was_kept():
     assert words_of(render(hosts)).count("→ advice to clients") == 3  # beside the step, its bar and its curve
 
 
+def test_scatter_has_the_objective_only_if_it_is_near():
+    hosts = load("gains")
+    told = render(hosts)
+    assert 'class="objective"' in told and "outside of the plot" not in told
+    hosts[0]["tunings"][0]["method"]["objective_p99_ms"] = 1000.0  # the highest p99 is 61.2 ms
+    assert "The objective of 1,000 ms is outside of the plot." in words_of(render(hosts))
+
+
+def test_a_total_that_was_not_kept_has_no_final_point():
+    hosts = load("gains")
+    assert ">final</text>" in render(hosts)
+    hosts[0]["tunings"][0]["total"]["kept"] = False
+    assert ">final</text>" not in render(hosts)
+
+
+def test_path_ends_with_the_final_comparison_also_if_it_did_not_confirm_a_gain():
+    hosts = load("gains")
+    for step in hosts[0]["tunings"][0]["steps"]:
+        step.update(kept=False, unconfirmed=step["kept"])
+    hosts[0]["tunings"][0]["total"].update(kept=False, gain=0.01, gain_interval=[-0.02, 0.04])
+    rows = [
+        " ".join(" ".join(row.itertext()).split())
+        for row in tree(render(hosts)).findall(".//div[@class='rows path']/div")
+    ]
+    assert rows[-1].startswith("Final configuration compared with the start") and rows[-1].endswith("×1.01 ✕ not kept")
+
+
 def test_without_curves_the_page_says_so():
     hosts = load("gains")
     tuning = hosts[0]["tunings"][0]

@@ -207,6 +207,7 @@ def test_a_gain_that_the_final_comparison_does_not_confirm_is_not_kept():
     assert (
         step["gain"] == pytest.approx(0.5, abs=0.01)
         and "the final comparison with the start did not confirm it" in step["reason"]
+        and step["unconfirmed"]
     )
 
 
