@@ -70,7 +70,7 @@ def path_row(step: Step, compared: float, best: tuple[float, float], scale: Scal
         )
     one, was, now = (_at(scale.percent(factor)) for factor in (1, *best))
     return _svg(
-        "path",
+        "step",
         f"{step['name']}: {step['reason']}",
         None,
         element("line", class_="zero", x1=one, x2=one, y1="0", y2="100%"),
@@ -174,7 +174,7 @@ def scatter(points: Sequence[Point], path: Sequence[Point], objective_ms: float 
         "p99 over goodput of each configuration",
         "; ".join(point.title for point in points),
         [_level(tick, up) for tick in _log_ticks(up)],
-        [_column(across.percent(tick), f"{tick:,.10g}/s") for tick in ticks(across.low, across.high, 4)],
+        [_column(across.percent(tick), f"{tick:,.10g}/s") for tick in ticks(across.low, across.high, 5)],
         None if objective_ms is None else _across("objective", 100 - up.percent(objective_ms)),
         [
             element("line", class_="best", x1=_at(left), y1=_at(top), x2=_at(right), y2=_at(bottom))
