@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Select what the page shows about a tuning: the path of the search, goodput and latency as plots, accuracy, and the method."""
+"""Select what the page shows about a tuning: the path of the search, goodput and latency as plots, and the method."""
 
 from __future__ import annotations
 
@@ -127,18 +127,6 @@ def percentiles(curves: Curves) -> Iterator[tuple[str, list[float | None]]]:
         values = [plots.at_fraction(curve, fraction) for curve in supported]
         if values != [None, None]:
             yield name, values
-
-
-def accuracies(tuning: Tuning) -> list[tuple[str, float, float]]:
-    """Return the steps whose accuracy was measured, and the total: name, before, after."""
-    found = []
-    for name, step in [(step["name"], step) for step in tuning["steps"]] + [
-        ("Final compared with start", tuning["total"])
-    ]:
-        before, after = step["accuracy"]["before"], step["accuracy"]["after"]
-        if before is not None and after is not None:
-            found.append((name, before, after))
-    return found
 
 
 def settings(tuning: Tuning, server: dict[str, Any]) -> list[tuple[str, str]]:

@@ -62,7 +62,8 @@ def path_row(step: Step, compared: float, best: tuple[float, float], scale: Scal
             end if gain is None else scale.percent(compared * (1 + gain))
             for end, gain in zip((0, 100), bounds or (None, None))
         )
-        circle = element("circle", class_=_mark(step), cx=_at(scale.percent(step["factor"])), cy="0", r=5)
+        kind = "mark kept" if step["kept"] else "mark"
+        circle = element("circle", class_=kind, cx=_at(scale.percent(step["factor"])), cy="0", r=5)
         # The origin of the inner plot is the middle of the row, whatever its height.
         mark = join(
             element("rect", class_="noise", x=_at(low), width=_at(high - low), y="0", height="100%"),
@@ -193,28 +194,6 @@ def scatter(points: Sequence[Point], path: Sequence[Point], objective_ms: float 
     )
 
 
-def accuracy_scale(steps: Iterable[tuple[str, float, float]]) -> Scale:
-    """Return one scale for the accuracies of all these steps: name, before, after."""
-    values = [value for _name, *values in steps for value in values]
-    least, most = min(values), max(values)
-    middle, half_width = (least + most) / 2, max(most - least, 0.02 * max(-least, most) or 0.01)
-    return Scale(middle - half_width, min(middle + half_width, 1.0) if most <= 1 else middle + half_width)
-
-
-def accuracy_mark(before: float, after: float, scale: Scale, label: str) -> Markup:
-    """Before (ring) and after (dot) on one line."""
-    left, right = sorted((scale.percent(before), scale.percent(after)))
-    return _svg(
-        "accuracy",
-        label,
-        None,
-        element("line", class_="rail", x1="0", x2="100%", y1=14, y2=14),
-        element("line", class_="whisker", x1=_at(left), x2=_at(right), y1=14, y2=14),
-        element("circle", class_="mark kept", cx=_at(scale.percent(after)), cy=14, r=4),
-        element("circle", class_="mark ring", cx=_at(scale.percent(before)), cy=14, r=7),
-    )
-
-
 def ticks(low: float, high: float, wanted: int) -> list[float]:
     """Return about so many round values (1, 2 or 5 times a power of ten) between low and high."""
     rough = (high - low) / wanted
@@ -259,10 +238,6 @@ def _svg(kind: str, title: str, description: str | None, *children: Child) -> Ma
 
 def _at(percent: float) -> str:
     return f"{percent:.2f}%"
-
-
-def _mark(step: StepSummary) -> str:
-    return "mark kept" if step["kept"] else "mark"
 
 
 def _whisker(left: float, right: float) -> Markup:

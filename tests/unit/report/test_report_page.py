@@ -254,7 +254,7 @@ def test_two_tuned_classes_are_both_told():
 def test_advice_to_clients_is_told_apart_from_what_was_kept():
     hosts = load("gains")
     hosts[0]["tunings"][0]["steps"][0].update(advice=True, kept=False)
-    assert words_of(render(hosts)).count("→ advice to clients") == 3  # beside the step, its bar and its curve
+    assert words_of(render(hosts)).count("→ advice to clients") == 3  # in the path, the table, and beside the curve
 
 
 def test_scatter_has_the_objective_only_if_it_is_near():
@@ -278,8 +278,7 @@ def test_path_ends_with_the_final_comparison_also_if_it_did_not_confirm_a_gain()
         step.update(kept=False, unconfirmed=step["kept"])
     hosts[0]["tunings"][0]["total"].update(kept=False, gain=0.01, gain_interval=[-0.02, 0.04])
     rows = [
-        " ".join(" ".join(row.itertext()).split())
-        for row in tree(render(hosts)).findall(".//div[@class='rows path']/div")
+        " ".join(" ".join(row.itertext()).split()) for row in tree(render(hosts)).findall(".//div[@class='path']/div")
     ]
     assert rows[-1].startswith("Final configuration compared with the start") and rows[-1].endswith("×1.01 ✕ not kept")
 
