@@ -60,14 +60,22 @@ options:
         default: serving_default
   samples:
     description:
-      - NumPy archive (C(.npz)) on the host that sends, with C(inputs.<name>) for each input, examples along the first axis. The module sends them in turn.
-      - Without it, the module generates random inputs for the dtypes and shapes that the server reports. Unknown dimensions are O(batch) (the first) and 1 (the
-        others).
+      - File of samples on the host that sends, in any format of M(tfserving.fleet.model_conversion), such as a NumPy archive (C(.npz)) with C(inputs.<name>)
+        for each input and examples along the first axis, or a warm-up file. The module sends them in turn.
+      - Without it, the module generates random inputs for the dtypes and shapes that the server reports. Unknown dimensions are O(batch) (the first) and
+        O(dimensions) (the others).
     type: path
   batch:
-    description: Number of examples in each request.
-    type: int
+    description:
+      - Number of examples in each request, 1 to 1000000. A list of numbers or a mapping of numbers to weights sends requests of different sizes in random
+        order, each size as often as it occurs in the list, or as its weight says, to about 1 in 256.
+    type: raw
     default: 1
+  dimensions:
+    description:
+      - Lengths of unknown dimensions, except the first one, of inputs that the module generates, as C({input: length}). C(*) stands for all other inputs.
+      - Without it, such a dimension is 1.
+    type: dict
   loop:
     description: Whether the next request waits for an answer (V(closed)) or for its time (V(open)).
     type: str
@@ -78,8 +86,15 @@ options:
     type: int
     default: 1
   rate_rps:
-    description: Requests per second in an open loop, 0.01 to 100000. Required for an open loop, not allowed for a closed loop.
+    description:
+      - Requests per second in an open loop, 0.01 to 100000. Not allowed for a closed loop.
+      - An open loop needs it or O(arrivals). With both, the recorded times are compressed or stretched to this mean rate.
     type: float
+  arrivals:
+    description:
+      - File on the host that sends with recorded arrival times in seconds, one in a line, in order. An open loop sends at these times instead of random ones.
+      - Each window starts at a random place of the recording. After its end, the recording starts again.
+    type: path
   windows:
     description:
       - Names of targets in the order in which they are measured, one window each.
@@ -289,8 +304,9 @@ def _check_host(request):
                 f"CPU {number} is not available on this host; available: {', '.join(map(str, sorted(mine)))}",
                 where="cpu_set",
             )
-    if request["samples"] and not os.path.isfile(request["samples"]):
-        raise FleetError(f"{request['samples']!r} is not a file on this host", where="samples")
+    for option in ("samples", "arrivals"):
+        if request[option] and not os.path.isfile(request[option]):
+            raise FleetError(f"{request[option]!r} is not a file on this host", where=option)
 
 
 def main():
@@ -311,10 +327,12 @@ def main():
                 },
             },
             "samples": {"type": "path"},
-            "batch": {"type": "int", "default": 1},
+            "batch": {"type": "raw", "default": 1},
+            "dimensions": {"type": "dict"},
             "loop": {"type": "str", "choices": list(load_test.LOOPS), "default": "closed"},
             "concurrency": {"type": "int", "default": 1},
             "rate_rps": {"type": "float"},
+            "arrivals": {"type": "path"},
             "windows": {"type": "list", "elements": "str"},
             "window_s": {"type": "float", "default": 5},
             "window_requests": {"type": "int", "default": 0},

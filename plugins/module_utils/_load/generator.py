@@ -14,13 +14,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import options, program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import (
     connection,
     histogram,
     load_test,
     payloads,
+    schedule,
     traffic,
 )
 
@@ -51,16 +52,19 @@ def measure(given: Mapping[str, Any]) -> Result:
                 f"the Python package {name} is missing", where="python", remedy=f"Install it for {sys.executable}."
             )
     request = load_test.checked(given)
+    trace = _trace(request)
+    if trace:
+        request["rate_rps"] = options.bounded("arrivals", schedule.mean_rate_rps(trace), *load_test.RATES, "requests/s")
     _allow_many_connections()
     connections: dict[int, connection.Connection]
     traffics: dict[str, traffic.Traffic]
     warmups: list[WarmUp]
     poll, connections, traffics, warmups = select.epoll(), {}, {}, []
     for named in request["targets"]:
-        target, batches, first_ms = payloads.begun(request, named)
-        load = traffics[target["name"]] = traffic.Traffic(target, batches, request, poll, connections)
-        warmups.append({**load.warm_up(), "first_ms": first_ms})
-        program.say(request["progress"], f"{target['name']}: warm after {warmups[-1]['duration_s']:.1f} s")
+        prepared = payloads.prepared(request, named)
+        load = traffics[named["name"]] = traffic.Traffic(prepared, request, trace, poll, connections)
+        warmups.append({**load.warm_up(), "first_ms": prepared.first_ms})
+        program.say(request["progress"], f"{named['name']}: warm after {warmups[-1]['duration_s']:.1f} s")
     windows = []
     for number, name in enumerate(request["windows"], 1):
         window = traffics[name].window(f"{request['seed']}/{request['windows'][:number].count(name)}")
@@ -73,6 +77,18 @@ def measure(given: Mapping[str, Any]) -> Result:
     for one in list(connections.values()):
         one.close()
     return {"windows": windows, "warmups": warmups}
+
+
+def _trace(request: load_test.Request) -> list[float]:
+    """Return the recorded arrival times of a request, or none."""
+    path = request["arrivals"]
+    if path is None:
+        return []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return schedule.recorded(stream.readlines(), request["rate_rps"], path)
+    except OSError as fault:
+        raise FleetError(f"cannot be read: {fault.strerror}", where=path) from fault
 
 
 def _allow_many_connections() -> None:

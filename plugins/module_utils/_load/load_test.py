@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
@@ -14,13 +15,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 LOOPS = ("closed", "open")
 PROTOCOLS = ("grpc", "rest")
 MOST_REQUESTS = 1000000  # of one window: what fits into memory
+_MOST_EXAMPLES = 1000000  # of one request
+_LONGEST_DIMENSION = 1000000
+RATES = (0.01, 100000)
+_WEIGHTS = (0.001, 1000000)
+OTHER_INPUTS = "*"  # in dimensions
 LEAD_IN_S = 0.1  # load before each window, not measured, so that the server is already busy
 
 # option -> (least, most, unit)
 _RANGES = {
-    "batch": (1, 1000000, ""),
     "concurrency": (1, 512, ""),
-    "rate_rps": (0.01, 100000, "requests/s"),
+    "rate_rps": (*RATES, "requests/s"),
     "window_s": (0.1, 3600, "s"),
     "window_requests": (0, 100000, "requests"),
     "window_max_s": (0.1, 3600, "s"),
@@ -49,7 +54,9 @@ class Request(TypedDict):
     loop: str  # closed or open
     concurrency: int
     rate_rps: float | None
-    batch: int
+    arrivals: str | None  # path of a file with recorded arrival times
+    batch: dict[int, float]  # {examples of a request: weight}
+    dimensions: dict[str, int]  # {input or OTHER_INPUTS: length of its unknown dimensions but the first}
     window_s: float  # the least; see window_s() below
     window_requests: int
     window_max_s: float
@@ -111,19 +118,51 @@ def checked(request: Mapping[str, Any]) -> Request:
             options.bounded(option, request[option], least, most, unit)
     if request["loop"] == "open":
         _check_rate(request)
-    elif request["rate_rps"] is not None:
-        raise FleetError("a rate applies only to an open loop", where="rate_rps", remedy="Omit it, or set loop: open.")
-    return cast(Request, dict(request, windows=list(request["windows"] or names)))
+    for option in ("rate_rps", "arrivals"):
+        if request["loop"] == "closed" and request[option] is not None:
+            raise FleetError("it applies only to an open loop", where=option, remedy="Omit it, or set loop: open.")
+    return cast(
+        Request,
+        dict(
+            request,
+            windows=list(request["windows"] or names),
+            batch=batch_sizes(request["batch"]),
+            dimensions=dimensions(request["dimensions"] or {}),
+        ),
+    )
+
+
+def batch_sizes(given: Any, where: str = "batch") -> dict[int, float]:
+    """Return {examples of a request: weight}, from a number, a list (each as often as it occurs), or a mapping. Raise FleetError for an invalid value."""
+    sizes = given if isinstance(given, (Mapping, list)) else [given]
+    if not sizes:
+        raise FleetError("it is empty", where=where, remedy="Set at least one number of examples.")
+    found = Counter[int]()
+    for size, weight in sizes.items() if isinstance(sizes, Mapping) else ((size, 1) for size in sizes):
+        whole = _whole(where, size, _MOST_EXAMPLES)
+        found[whole] += options.bounded(f"{where}[{size}]", options.number_of(weight, float), *_WEIGHTS)
+    return dict(found)
+
+
+def dimensions(given: Mapping[str, Any], where: str = "dimensions") -> dict[str, int]:
+    """Return the lengths of unknown dimensions as whole numbers. Raise FleetError for an invalid one."""
+    return {name: _whole(f"{where}.{name}", length, _LONGEST_DIMENSION) for name, length in given.items()}
+
+
+def _whole(where: str, value: Any, most: int) -> int:
+    options.bounded(where, options.number_of(value, int), 1, most)
+    options.refuse({where: {"type": "int"}}, {where: value})
+    return int(value)
 
 
 def _check_rate(request: Mapping[str, Any]) -> None:
-    if request["rate_rps"] is None:
+    if request["rate_rps"] is None and request["arrivals"] is None:
         raise FleetError(
-            "an open loop needs a rate",
+            "an open loop needs a rate or arrivals",
             where="rate_rps",
-            remedy="Set it below the rate that the server can sustain, or set loop: closed.",
+            remedy="Set a rate below the one that the server can sustain, or set loop: closed.",
         )
-    count = request["rate_rps"] * (request["window_s"] + LEAD_IN_S)
+    count = (request["rate_rps"] or 0) * (request["window_s"] + LEAD_IN_S)
     if count > MOST_REQUESTS:
         raise FleetError(
             f"{request['rate_rps']:g} requests/s for {request['window_s']:g} s are more than {MOST_REQUESTS} requests per window",
@@ -134,17 +173,16 @@ def _check_rate(request: Mapping[str, Any]) -> None:
 
 def described(request: Request) -> list[str]:
     """Describe a checked request, one sentence per target."""
-    how = (
-        f"{request['rate_rps']:g} requests/s with Poisson arrivals"
-        if request["loop"] == "open"
-        else f"{request['concurrency']} request{'s' * (request['concurrency'] != 1)} in flight"
-    )
+    how = f"{request['concurrency']} request{'s' * (request['concurrency'] != 1)} in flight"
+    if request["loop"] == "open":
+        rate = f"{request['rate_rps']:g} requests/s" if request["rate_rps"] else "the recorded rate"
+        how = f"{rate} with {'recorded' if request['arrivals'] else 'Poisson'} arrivals"
     longer = (
         f", or as long as {request['window_requests']} requests take, at most {request['window_max_s']:g} s"
         if request["window_requests"]
         else ""
     )
-    size = f"{request['batch']} example{'s' * (request['batch'] != 1)}"
+    size = f"{' or '.join(map(str, request['batch']))} example{'s' * (list(request['batch']) != [1])}"
     return [
         f"Send {target['protocol']} requests of {size} to {target['name']} ({authority(target)}, model {target['model']}) for "
         f"{request['windows'].count(target['name'])} x {request['window_s']:g} s{longer}, {how}"

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._load import load_test
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import samples
+from ansible_collections.tfserving.fleet.plugins.module_utils._load import load_test, schedule
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files, sample_files, samples
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, grpc_api, signature
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 
@@ -21,7 +23,8 @@ try:
 except ImportError:
     numpy = None  # type: ignore[assignment]
 
-_MOST_BODIES, _MOST_BODY_BYTES = 256, 1 << 26
+_MOST_BODY_BYTES = 1 << 26
+_FEWEST_RANDOM = 16  # different requests of one size
 # Codes of a first call that no load would change.
 _HOPELESS = (
     "INVALID_ARGUMENT",
@@ -44,29 +47,38 @@ class FormedTarget(load_test.Target):
     form: str
 
 
-def begun(request: load_test.Request, named: load_test.Target) -> tuple[FormedTarget, list[Inputs], float]:
-    """Return (the target with the format of REST bodies, its batches, the milliseconds of the first request). Raise FleetError as _first_call does.
+@dataclass(frozen=True)
+class Prepared:
+    """A target, the bodies of its different requests, and the milliseconds that the first one took."""
+
+    target: FormedTarget
+    bodies: list[bytes]
+    first_ms: float
+
+
+def prepared(request: load_test.Request, named: load_test.Target) -> Prepared:
+    """Return a target with its requests. Raise FleetError as _first_call does.
 
     If a server rejects the first request, inputs without a batch dimension get a single example, which only the column format supports.
     """
     batches = _batches(request, named)
-    target: FormedTarget = {**named, "form": "row"}
+    first, target, squeezed = next(batches), FormedTarget(**named, form="row"), set[str]()
     try:
-        return target, batches, _first_call(target, batches[0], request["deadline_s"])
+        first_ms = _first_call(target, first, request["deadline_s"])
     except FleetError as fault:
-        refused = (
-            request["samples"]
-            and request["batch"] == 1
-            and getattr(fault.__cause__, "code", None) == "INVALID_ARGUMENT"
-        )
-        squeezed = _squeezed(target, batches[0], request["deadline_s"]) if refused else ()
+        code = getattr(fault.__cause__, "code", None)
+        if request["samples"] and set(request["batch"]) == {1} and code == "INVALID_ARGUMENT":
+            squeezed = _squeezed(target, first, request["deadline_s"])
         if not squeezed:
             raise
-    target = {**named, "form": "column"}
-    batches = [
-        {name: values[0] if name in squeezed else values for name, values in inputs.items()} for inputs in batches
-    ]
-    return target, batches, _first_call(target, batches[0], request["deadline_s"])
+        target = FormedTarget(**named, form="column")
+        first_ms = _first_call(target, _without_rows(first, squeezed), request["deadline_s"])
+    every = (_without_rows(inputs, squeezed) for inputs in itertools.chain([first], batches))
+    return Prepared(target, encoded(target, every), first_ms)
+
+
+def _without_rows(inputs: Inputs, squeezed: Set[str]) -> Inputs:
+    return {name: values[0] if name in squeezed else values for name, values in inputs.items()}
 
 
 def _squeezed(target: load_test.Target, inputs: Inputs, deadline_s: float) -> set[str]:
@@ -98,7 +110,7 @@ def _first_call(target: FormedTarget, inputs: Inputs, deadline_s: float) -> floa
     return (time.perf_counter() - begun) * 1000
 
 
-def encoded(target: FormedTarget, batches: Sequence[Inputs]) -> list[bytes]:
+def encoded(target: FormedTarget, batches: Iterable[Inputs]) -> list[bytes]:
     """Return each batch as the bytes of a request of the target's protocol, up to a total size."""
     bodies: list[bytes]
     bodies, total = [], 0
@@ -115,36 +127,28 @@ def encoded(target: FormedTarget, batches: Sequence[Inputs]) -> list[bytes]:
     return bodies
 
 
-def _batches(request: load_test.Request, target: load_test.Target) -> list[Inputs]:
-    """Return the inputs of a few different requests: batch examples each, in the samples' order, repeated from the start if needed."""
+def _batches(request: load_test.Request, target: load_test.Target) -> Iterator[Inputs]:
+    """Yield the inputs of different requests: the samples in order, repeated from the start if needed, or random ones."""
+    sizes = schedule.mixed(request["batch"])
     if not request["samples"]:
-        return _random_inputs(target, request)
-    inputs, batch = _samples(request["samples"]), request["batch"]
-    count = len(next(iter(inputs.values())))
-    return [
-        {name: values.take(range(first, first + batch), axis=0, mode="wrap") for name, values in inputs.items()}
-        for first in range(0, min(count, _MOST_BODIES * batch), batch)
-    ]
+        yield from _random_inputs(target, request, sizes)
+        return
+    inputs = _samples(request["samples"], target, request["deadline_s"])
+    count, first = len(next(iter(inputs.values()))), 0
+    for size in sizes:
+        yield {name: values.take(range(first, first + size), axis=0, mode="wrap") for name, values in inputs.items()}
+        first += size
+        if first >= count and len(request["batch"]) == 1:
+            return
 
 
-def _samples(path: str) -> Inputs:
-    inputs = {
-        name[len("inputs.") :]: array for name, array in samples.archive(path).items() if name.startswith("inputs.")
-    }
-    if not inputs:
-        raise FleetError(
-            f"{path!r} has no array named inputs.<name>",
-            where="samples",
-            remedy="Save an array inputs.<name> for each input.",
-        )
-    sizes = {values.shape[0] if values.ndim else 0 for values in inputs.values()}
-    if len(sizes) > 1 or 0 in sizes:
-        raise FleetError(
-            f"the inputs in {path!r} have different numbers of examples, or none: {sorted(sizes)}",
-            where="samples",
-            remedy="Save arrays with the same number of examples, at least 1.",
-        )
-    return inputs
+def _samples(path: str, target: load_test.Target, deadline_s: float) -> Inputs:
+    """Return the inputs of a file of samples. Only files without types need those of the signature."""
+    if sample_files.kind_of(model_files.read_file(path, sample_files.HEAD)) == "archive":
+        return samples.read(path)[0]
+    tensors = _tensors(target, deadline_s)
+    inputs, _labels = samples.read(path, tensors=tensors, signature=target["signature"])
+    return samples.fit({name: values for name, values in inputs.items() if name in tensors}, tensors)
 
 
 def _tensors(target: load_test.Target, deadline_s: float) -> Any:
@@ -162,22 +166,26 @@ def _tensors(target: load_test.Target, deadline_s: float) -> Any:
     return signatures[target["signature"]]["inputs"]
 
 
-def _random_inputs(target: load_test.Target, request: load_test.Request) -> list[Inputs]:
-    """Return random inputs of the dtypes and shapes that the server reports. Unknown dimensions are batch (the first) and 1 (the others)."""
-    draw, tensors = numpy.random.default_rng(0), _tensors(target, request["deadline_s"])
-    return [
-        {
-            name: _drawn(draw, tensor["dtype"], _filled(tensor["shape"], request["batch"]))
+def _random_inputs(target: load_test.Target, request: load_test.Request, sizes: Sequence[int]) -> Iterator[Inputs]:
+    """Yield random inputs of the dtypes and shapes that the server reports. An unknown first dimension is the size of the request."""
+    draw, tensors, lengths = numpy.random.default_rng(0), _tensors(target, request["deadline_s"]), request["dimensions"]
+    for name in lengths:
+        options.one_of("dimensions", name, [*tensors, load_test.OTHER_INPUTS])
+    for size in sizes[:_FEWEST_RANDOM] if len(request["batch"]) == 1 else sizes:
+        yield {
+            name: _drawn(
+                draw,
+                tensor["dtype"],
+                _filled(tensor["shape"], size, lengths.get(name, lengths.get(load_test.OTHER_INPUTS, 1))),
+            )
             for name, tensor in tensors.items()
         }
-        for _request in range(16)
-    ]
 
 
-def _filled(shape: Sequence[int | None] | None, batch: int) -> list[int]:
+def _filled(shape: Sequence[int | None] | None, batch: int, length: int) -> list[int]:
     if shape is None:
         return [batch]
-    return [(1 if position else batch) if size is None else size for position, size in enumerate(shape)]
+    return [(length if position else batch) if size is None else size for position, size in enumerate(shape)]
 
 
 def _drawn(draw: Any, dtype: str, shape: list[int]) -> Any:

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import math
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 LATE_MS = 5.0  # a request sent later than this is late ...
 LATE_FRACTION = {
@@ -15,6 +20,8 @@ LATE_FRACTION = {
 }  # ... and a larger fraction makes a window void: p99 depends on 1 %, and the rate of a closed loop falls by about this fraction
 CPU_FRACTION = 0.8  # of one core: above it the generator itself is the bottleneck
 FEWEST_REQUESTS = 20  # fewer do not even support a median
+MOST_BODIES = 256  # different requests of one target
+MOST_ARRIVALS = 1000000  # of a file
 STEADY_SLICES = 6
 STEADY_TOLERANCE = 0.05
 
@@ -27,6 +34,58 @@ def arrivals(rate_rps: float, duration_s: float, seed: int | str) -> Iterator[fl
         if now >= duration_s:
             return
         yield now
+
+
+def recorded(lines: Sequence[str], rate_rps: float | None, where: str) -> list[float]:
+    """Return recorded arrival times, one in a line, in seconds from the first one, or compressed or stretched to a mean rate.
+
+    Raise FleetError for a line that is not a time or is before the previous one, and unless there are two different times at least.
+    """
+    times: list[float] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            at = float(line) if line.strip() else None
+        except ValueError:
+            at = math.nan
+        if at is None:
+            continue
+        if not math.isfinite(at) or times and at < times[-1]:
+            what = "is before the line above" if math.isfinite(at) else "is not a time in seconds"
+            raise FleetError(f"line {number}, {line.strip()!r}, {what}", where=where)
+        times.append(at)
+    if not times or times[0] == times[-1] or len(times) > MOST_ARRIVALS:
+        raise FleetError(
+            f"it has {len(times)} arrival times; needed: 2 different ones to {MOST_ARRIVALS}",
+            where=where,
+            remedy="Write one time in seconds in each line, in order.",
+        )
+    stretch = (len(times) - 1) / (times[-1] - times[0]) / rate_rps if rate_rps else 1.0
+    return [(at - times[0]) * stretch for at in times]
+
+
+def mean_rate_rps(trace: Sequence[float]) -> float:
+    """Return the mean rate of recorded arrival times."""
+    return (len(trace) - 1) / trace[-1]
+
+
+def replayed(trace: Sequence[float], duration_s: float, seed: int | str) -> Iterator[float]:
+    """Yield recorded arrival times from a random one on, from 0 to below duration_s. After the last one, the trace starts again, one mean gap later."""
+    turn_s = len(trace) / mean_rate_rps(trace)
+    start_s = random.Random(seed).uniform(0, turn_s)
+    for number in itertools.count(bisect.bisect_left(trace, start_s)):
+        turn, place = divmod(number, len(trace))
+        at = turn * turn_s + trace[place] - start_s
+        if at >= duration_s:
+            return
+        yield at
+
+
+def mixed(weights: Mapping[int, float]) -> list[int]:
+    """Return sizes of successive requests, in random order, each about as often as its weight says and once at least."""
+    total = sum(weights.values())
+    sizes = [size for size, weight in weights.items() for _ in range(max(1, round(MOST_BODIES * weight / total)))]
+    random.Random(0).shuffle(sizes)
+    return sizes
 
 
 def interleaved(names: Collection[str], rounds: int, seed: int | str = 0) -> list[str]:

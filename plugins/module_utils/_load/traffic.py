@@ -15,7 +15,7 @@ import socket
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -61,17 +61,18 @@ class Traffic:
 
     def __init__(
         self,
-        target: payloads.FormedTarget,
-        batches: Sequence[payloads.Inputs],
+        prepared: payloads.Prepared,
         request: load_test.Request,
+        trace: Sequence[float],
         poll: select.epoll,
         connections: dict[int, connection.Connection],
     ) -> None:
-        self._target, self._request = target, request
+        target = self._target = prepared.target
+        self._request, self._trace = request, trace
         self._open, self._deadline_s = request["loop"] == "open", request["deadline_s"]
-        bodies = payloads.encoded(target, batches)
         messages = connection.GrpcMessages if target["protocol"] == "grpc" else connection.RestMessages
-        self._messages, self._bodies = messages(target, bodies, self._deadline_s), len(bodies)
+        self._messages = messages(target, prepared.bodies, self._deadline_s)
+        self._bodies = len(prepared.bodies)
         self._place = _place(target)
         self._poll, self._connections, self._usable, self._newest = poll, connections, [], None
         self._window_s = request["window_s"]
@@ -124,11 +125,12 @@ class Traffic:
         self._faults, self._flying, self._waiting, self._again, self._latencies = {}, {}, deque(), Counter(), []
         self._ticks, self._next_tick = array("d"), now
         self._free, self._paused = 0 if self._open else self._request["concurrency"], deque[float]()
-        self._arrivals = (
-            (now + at for at in schedule.arrivals(self._request["rate_rps"], length_s, seed))
-            if self._request["rate_rps"]
-            else iter(())
-        )
+        times: Iterable[float] = ()
+        if self._trace:
+            times = schedule.replayed(self._trace, length_s, seed)
+        elif self._request["rate_rps"]:
+            times = schedule.arrivals(self._request["rate_rps"], length_s, seed)
+        self._arrivals = (now + at for at in times)
         self._next_due = next(self._arrivals, float("inf"))
         return now
 

@@ -24,6 +24,7 @@ except ImportError:
     numpy = None  # type: ignore[assignment]
 
 LABELS = "labels"
+HEAD = 64  # bytes of a file that kind_of needs
 _BYTES, _FLOATS, _INTEGERS = 1, 2, 3  # The lists of tensorflow/core/example/feature.proto.
 
 

@@ -77,7 +77,7 @@ def read(
 def _arrays(path: str, tensors: Tensors, signature: str) -> dict[str, Array]:
     """What a file holds, named as in an archive, whatever it is."""
     _need_numpy()
-    kind = sample_files.kind_of(model_files.read_file(path, 64))
+    kind = sample_files.kind_of(model_files.read_file(path, sample_files.HEAD))
     if kind == "archive":
         return archive(path, "not {}, TFRecords, or JSON lines")
     content = model_files.read_file(path)

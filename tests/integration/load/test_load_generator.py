@@ -22,6 +22,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import generator
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import warmup
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, wire
 from ansible_collections.tfserving.fleet.tests.support import ports
 from hdrh.histogram import HdrHistogram
@@ -91,7 +92,9 @@ def measure(tmp_path):
             "loop": "closed",
             "concurrency": 1,
             "rate_rps": None,
+            "arrivals": None,
             "batch": 1,
+            "dimensions": None,
             "window_s": 1,
             "window_requests": 0,
             "window_max_s": 60,
@@ -248,6 +251,41 @@ def test_batches_take_the_samples_in_turn(serve, measure):
     assert server.stop()["bodies"] == sorted(hashlib.sha256(body).hexdigest() for body in expected)
 
 
+def test_requests_of_several_sizes_take_the_samples_in_turn_too(serve, measure):
+    server = serve("--digest", "--service-ms", 1)
+    measure([server.target("grpc")], batch={1: 3, 4: 1}, window_s=2, warmup_max_s=0)
+    samples = numpy.arange(128, dtype="float32").reshape(8, 16)
+    every = {
+        rows: {
+            hashlib.sha256(client.predict_request("m", {"x": samples[numpy.arange(at, at + rows) % 8]})).hexdigest()
+            for at in range(8)
+        }
+        for rows in (1, 4)
+    }
+    seen = server.stop()["bodies"]
+    assert {rows: len(every[rows] & set(seen)) for rows in every} == {1: 8, 4: 8} and not set(seen) - every[1] - every[
+        4
+    ]
+
+
+def test_recorded_arrivals_are_sent_as_recorded(serve, measure, tmp_path):
+    path, server = tmp_path / "arrivals", serve("--service-ms", 1)
+    path.write_text("".join(f"{at}\n" for at in numpy.arange(0, 2, 0.02)))  # evenly, unlike random ones
+    window, slower = (
+        measure([server.target("grpc")], loop="open", arrivals=str(path), rate_rps=rate, window_s=3, warmup_max_s=0)[
+            "windows"
+        ][0]
+        for rate in (None, 20.0)
+    )
+    assert window["rate_rps"] == pytest.approx(50) and abs(window["requests"] - 150) <= 1
+    assert slower["rate_rps"] == pytest.approx(20) and abs(slower["requests"] - 60) <= 1
+    with pytest.raises(FleetError, match="arrivals: .* is out of range; allowed: 0.01 to 100000 requests/s"):
+        path.write_text("0\n1000\n")
+        measure([server.target("grpc")], loop="open", arrivals=str(path))
+    with pytest.raises(FleetError, match=f"^{tmp_path}: cannot be read: Is a directory"):
+        measure([server.target("grpc")], loop="open", arrivals=str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "protocol, most_streams, concurrency", [("grpc", 1000, 200), ("grpc", 7, 40), ("rest", 1000, 200)]
 )
@@ -384,6 +422,48 @@ def test_without_samples_inputs_are_made_up_from_the_signature(serve, measure):
     assert 1 < len(seen["bodies"]) <= 16
 
 
+@pytest.mark.parametrize(
+    "dimensions, shapes",
+    [
+        ({"*": 7}, {"image": [1, 7, 7, 3], "ids": [1, 7], "row": [1, 5]}),
+        ({"ids": 128, "*": 7}, {"image": [1, 7, 7, 3], "ids": [1, 128], "row": [1, 5]}),
+        ({"ids": 128}, {"image": [1, 1, 1, 3], "ids": [1, 128], "row": [1, 5]}),
+    ],
+)
+def test_unknown_dimensions_are_as_long_as_requested(serve, measure, dimensions, shapes):
+    server = serve("--digest", "--metadata", metadata(image=(1, (-1, -1, -1, 3)), ids=(9, (-1, -1)), row=(1, (-1, 5))))
+
+    def run(request):
+        return generator.measure(dict(request, samples=None, dimensions=dimensions, window_s=0.3, warmup_max_s=0))
+
+    measure([server.target("grpc")], run=run)
+    sent = wire.message("tensorflow.serving.PredictRequest").FromString(bytes.fromhex(server.stop()["last"])).inputs
+    assert {name: [dim.size for dim in tensor.tensor_shape.dim] for name, tensor in sent.items()} == shapes
+
+
+def test_a_dimension_of_an_input_that_is_not_there_is_one_clear_line(serve, measure):
+    server = serve("--metadata", metadata(ids=(9, (-1, -1))))
+    with pytest.raises(FleetError, match=r"^dimensions: 'idx' is not known; allowed: ids, \*; did you mean ids\?"):
+        measure(
+            [server.target("grpc")],
+            run=lambda request: generator.measure(dict(request, samples=None, dimensions={"idx": 3})),
+        )
+
+
+def test_requests_can_come_from_a_warm_up_file(serve, measure, tmp_path):
+    path, server = tmp_path / "tf_serving_warmup_requests", serve("--digest", "--metadata", metadata(ids=(9, (-1, -1))))
+    ids = numpy.arange(12, dtype="int64").reshape(4, 3)
+    path.write_bytes(
+        warmup.file([client.predict_request("m", {"ids": ids[:1]}), client.predict_request("m", {"ids": ids[1:]})])
+    )
+    measure(
+        [server.target("grpc")],
+        run=lambda request: generator.measure(dict(request, samples=str(path), batch=2, window_s=0.3, warmup_max_s=0)),
+    )
+    expected = [client.predict_request("m", {"ids": ids[rows]}) for rows in ([0, 1], [2, 3])]
+    assert server.stop()["bodies"] == sorted(hashlib.sha256(body).hexdigest() for body in expected)
+
+
 def test_a_signature_that_is_not_there_is_one_clear_line(serve, measure):
     target = dict(serve("--metadata", metadata(x=(1, (-1,)))).target("grpc"), signature="serving")
     with pytest.raises(FleetError, match="target one: signature: 'serving' is not known; allowed: serving_default"):
@@ -417,16 +497,16 @@ def test_the_wrong_protocol_is_one_clear_line(serve, measure):
 @pytest.mark.parametrize(
     "samples, text",
     [
-        ({"labels": numpy.arange(3)}, "has no array named inputs.<name>"),
-        ({"inputs.x": numpy.zeros((0, 2))}, r"have different numbers of examples, or none: \[0\]"),
+        ({"labels": numpy.arange(3)}, "it has no arrays inputs.<name>"),
+        ({"inputs.x": numpy.zeros((0, 2))}, "it has no examples"),
         (
             {"inputs.x": numpy.zeros((3, 2)), "inputs.y": numpy.zeros((4, 2))},
-            r"have different numbers of examples, or none: \[3, 4\]",
+            "its arrays have different numbers of examples: x 3, y 4",
         ),
     ],
 )
 def test_samples_that_cannot_be_sent_are_one_clear_line(serve, measure, samples, text):
-    with pytest.raises(FleetError, match=f"^samples: .*{text}"):
+    with pytest.raises(FleetError, match=f"samples.npz: {text}"):
         measure([serve().target("grpc")], samples=samples)
 
 

@@ -101,6 +101,8 @@ def test_check_mode_sends_nothing(load_test):
         ({"loop": "open", "rate_rps": -1}, "rate_rps: -1.0 is out of range; allowed: 0.01 to 100000 requests/s."),
         ({"windows": ["two"]}, "windows: 'two' is not known; allowed: one."),
         ({"cpu_set": [4096]}, "cpu_set: CPU 4096 is not available on this host; available: "),
+        ({"arrivals": "/nowhere", "loop": "open"}, "arrivals: '/nowhere' is not a file on this host."),
+        ({"batch": {"1": "often"}}, "batch[1]: 'often' is not a number."),
         ({"samples": "/nowhere.npz"}, "samples: '/nowhere.npz' is not a file on this host."),
         ({"python": "/nowhere/python"}, "python: cannot run '/nowhere/python': No such file or directory."),
         ({"concurrency": "many"}, "concurrency: 'many' is not a whole number"),

@@ -16,7 +16,9 @@ PLAIN = {
     "loop": "closed",
     "concurrency": 2,
     "rate_rps": None,
+    "arrivals": None,
     "batch": 1,
+    "dimensions": None,
     "window_s": 5.0,
     "window_requests": 0,
     "window_max_s": 120.0,
@@ -29,7 +31,7 @@ PLAIN = {
 
 
 def test_windows_default_to_each_target_once_and_nothing_else_changes():
-    assert load_test.checked(PLAIN) == dict(PLAIN, windows=["a", "b"])
+    assert load_test.checked(PLAIN) == dict(PLAIN, windows=["a", "b"], batch={1: 1}, dimensions={})
     assert load_test.checked(dict(PLAIN, windows=["a", "b", "b", "a"]))["windows"] == ["a", "b", "b", "a"]
 
 
@@ -52,6 +54,16 @@ def test_windows_default_to_each_target_once_and_nothing_else_changes():
         ({"concurrency": 0}, "concurrency: 0 is out of range; allowed: 1 to 512."),
         ({"concurrency": 513}, "concurrency: 513 is out of range; allowed: 1 to 512."),
         ({"batch": -1}, "batch: -1 is out of range; allowed: 1 to 1000000."),
+        ({"batch": []}, "batch: it is empty. Set at least one number of examples."),
+        ({"batch": [1, 2.5]}, "batch: 2.5 is not a whole number."),
+        ({"batch": [1, None]}, "batch: None is not a number."),
+        ({"batch": "many"}, "batch: 'many' is not a number."),
+        ({"batch": [[1]]}, "batch: [1] is not a number."),
+        ({"batch": {1: 0.5, 16: 0}}, "batch[16]: 0 is out of range; allowed: 0.001 to 1000000."),
+        ({"batch": {1: "often"}}, "batch[1]: 'often' is not a number."),
+        ({"dimensions": {"ids": 0}}, "dimensions.ids: 0 is out of range; allowed: 1 to 1000000."),
+        ({"dimensions": {"*": "long"}}, "dimensions.*: 'long' is not a number."),
+        ({"arrivals": "/a.txt"}, "arrivals: it applies only to an open loop. Omit it, or set loop: open."),
         ({"window_s": 0.0}, "window_s: 0.0 is out of range; allowed: 0.1 to 3600 s."),
         ({"window_s": float("nan")}, "window_s: nan is out of range; allowed: 0.1 to 3600 s."),
         ({"window_requests": -1}, "window_requests: -1 is out of range; allowed: 0 to 100000 requests."),
@@ -59,10 +71,10 @@ def test_windows_default_to_each_target_once_and_nothing_else_changes():
         ({"warmup_max_s": -1.0}, "warmup_max_s: -1.0 is out of range; allowed: 0 to 600 s."),
         ({"objective_ms": 0.0}, "objective_ms: 0.0 is out of range; allowed: 0.001 to 600000 ms."),
         ({"deadline_s": float("inf")}, "deadline_s: inf is out of range; allowed: 0.001 to 600 s."),
-        ({"rate_rps": 5.0}, "rate_rps: a rate applies only to an open loop. Omit it, or set loop: open."),
+        ({"rate_rps": 5.0}, "rate_rps: it applies only to an open loop. Omit it, or set loop: open."),
         (
             {"loop": "open"},
-            "rate_rps: an open loop needs a rate. Set it below the rate that the server can sustain, or set loop: closed.",
+            "rate_rps: an open loop needs a rate or arrivals. Set a rate below the one that the server can sustain, or set loop: closed.",
         ),
         ({"loop": "open", "rate_rps": 0.0}, "rate_rps: 0.0 is out of range; allowed: 0.01 to 100000 requests/s."),
         (
@@ -77,6 +89,21 @@ def test_what_cannot_be_is_refused_in_one_line(changes, text):
     assert str(caught.value) == text
 
 
+@pytest.mark.parametrize(
+    "given, sizes",
+    [
+        (8, {8: 1}),
+        ("8", {8: 1}),  # -e batch=8 of ansible
+        ([1, 4], {1: 1, 4: 1}),
+        ([1, 1, 1, 16], {1: 3, 16: 1}),
+        ({1: 0.75, 16: 0.25}, {1: 0.75, 16: 0.25}),
+        ({"1": "3", "16": 1}, {1: 3, 16: 1}),  # JSON's keys are texts
+    ],
+)
+def test_sizes_of_requests(given, sizes):
+    assert load_test.batch_sizes(given) == sizes
+
+
 def test_the_test_is_told_in_words():
     assert load_test.described(load_test.checked(dict(PLAIN, windows=["a", "b", "a"], batch=8))) == [
         "Send grpc requests of 8 examples to a (127.0.0.1:8500, model m) for 2 x 5 s, 2 requests in flight",
@@ -85,6 +112,11 @@ def test_the_test_is_told_in_words():
     assert load_test.described(
         load_test.checked(dict(PLAIN, targets=[dict(TARGET, address="::1")], loop="open", rate_rps=20.0))
     ) == ["Send grpc requests of 1 example to a ([::1]:8500, model m) for 1 x 5 s, 20 requests/s with Poisson arrivals"]
+    recorded = dict(PLAIN, windows=["a"], loop="open", arrivals="/a.txt", batch={1: 3, 16: 1})
+    for rate, words in ((None, "the recorded rate"), (50.0, "50 requests/s")):
+        assert load_test.described(load_test.checked(dict(recorded, rate_rps=rate)))[:1] == [
+            f"Send grpc requests of 1 or 16 examples to a (127.0.0.1:8500, model m) for 1 x 5 s, {words} with recorded arrivals"
+        ]
     slow = load_test.checked(dict(PLAIN, windows=["a"], window_requests=30))
     assert load_test.described(slow)[0].endswith(
         "for 1 x 5 s, or as long as 30 requests take, at most 120 s, 2 requests in flight"

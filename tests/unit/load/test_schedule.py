@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import schedule
 
 
@@ -30,6 +32,63 @@ def test_arrivals_depend_on_the_seed_alone():
     assert first == list(schedule.arrivals(100, 2, "7/1"))
     assert first != list(schedule.arrivals(100, 2, "7/2"))
     assert first == [time for time in schedule.arrivals(100, 4, "7/1") if time < 2]
+
+
+TIMES = ["100.0\n", "100.5\n", "\n", "102.0"]  # three requests in two seconds
+
+
+def test_recorded_arrivals_count_from_the_first_and_keep_their_pattern_at_another_rate():
+    assert schedule.recorded(TIMES, None, "f") == [0.0, 0.5, 2.0]
+    assert schedule.mean_rate_rps([0.0, 0.5, 2.0]) == 1.0  # two gaps in two seconds
+    assert schedule.recorded(TIMES, 4.0, "f") == [0.0, 0.125, 0.5]
+
+
+def test_a_recording_is_sent_from_a_random_place_and_again_after_its_end():
+    trace = [0.0, 0.5, 2.0]
+    for seed in range(20):
+        times = list(schedule.replayed(trace, 30.0, seed))
+        gaps = [round(after - before, 9) for before, after in zip(times, times[1:])]
+        assert 0 <= times[0] and times[-1] < 30 and len(times) == 30  # a mean rate of one, in a turn of three seconds
+        assert all(gap == gaps[place % 3] for place, gap in enumerate(gaps)) and sorted(gaps[:3]) == [0.5, 1.0, 1.5]
+    assert len({schedule.replayed(trace, 30.0, seed).__next__() for seed in range(20)}) == 20
+    assert list(schedule.replayed(trace, 30.0, "7/1")) == list(schedule.replayed(trace, 30.0, "7/1"))
+
+
+@pytest.mark.parametrize(
+    "lines, text",
+    [
+        (["1", "soon"], "f: line 2, 'soon', is not a time in seconds."),
+        (["1", "", "nan"], "f: line 3, 'nan', is not a time in seconds."),
+        (["1", "2", "1.5"], "f: line 3, '1.5', is before the line above."),
+        (
+            ["3"],
+            "f: it has 1 arrival times; needed: 2 different ones to 1000000. Write one time in seconds in each line, in order.",
+        ),
+        (["3", "3"], "f: it has 2 arrival times; needed: 2 different ones to 1000000."),
+    ],
+)
+def test_a_file_without_arrival_times_is_one_clear_line(lines, text):
+    with pytest.raises(FleetError) as caught:
+        schedule.recorded(lines, None, "f")
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    "weights, counts",
+    [
+        ({8: 1.0}, {8: 256}),
+        ({1: 3, 16: 1}, {1: 192, 16: 64}),
+        ({1: 0.5, 4: 0.25, 16: 0.25}, {1: 128, 4: 64, 16: 64}),
+        ({1: 9999, 64: 1}, {1: 256, 64: 1}),  # rare, but it occurs
+    ],
+)
+def test_requests_of_several_sizes_come_in_random_order_as_often_as_they_should(weights, counts):
+    sizes = schedule.mixed(weights)
+    assert Counter(sizes) == counts and sizes == schedule.mixed(weights)
+    if len(weights) > 1 and min(counts.values()) > 1:
+        # Of an independent draw, a pair of neighbors is equal with the sum of the squared shares, here 0.625 and 0.375.
+        equal = sum(one == other for one, other in zip(sizes, sizes[1:])) / 255
+        assert equal == pytest.approx(sum((count / 256) ** 2 for count in counts.values()), abs=0.13)
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c"]])
