@@ -109,10 +109,31 @@ options:
         measures and reports such a configuration in any case.
     type: bool
     default: false
-  concurrency:
-    description: Requests in flight in the closed loop, 1 to 512.
-    type: int
-    default: 8
+  traffic:
+    description:
+      - Requests that clients send. The module repeats them in all measurements.
+      - The gain of a candidate is measured in a closed loop with C(concurrency) requests in flight. The open loop at the end sends at C(rate_rps) or at the
+        times of C(arrivals). Without both, it sends at 60 % of the rate that the slower one of start and final configuration reached.
+    type: dict
+    default: {}
+    suboptions:
+      batch_sizes:
+        description:
+          - Numbers of examples in requests, a list, or a mapping of numbers to weights, as in O(tfserving.fleet.load_test#module:batch). Without it, 1.
+        type: raw
+      concurrency:
+        description: Requests in flight in a closed loop, 1 to 512. Without it, 8.
+        type: int
+      rate_rps:
+        description: Requests per second, 0.01 to 100000.
+        type: float
+      arrivals:
+        description: File on the host with recorded arrival times, as in O(tfserving.fleet.load_test#module:arrivals).
+        type: path
+      dimensions:
+        description:
+          - Lengths of unknown dimensions of generated requests, as in O(tfserving.fleet.load_test#module:dimensions). They apply only without O(samples).
+        type: dict
   window_s:
     description: Length of one measured window in seconds, 0.5 to 600.
     type: float
@@ -224,6 +245,9 @@ EXAMPLES = r"""
     metric: accuracy
     allowed_loss: 0.01
     objective_p99_ms: 100
+    traffic:
+      batch_sizes: {1: 0.9, 16: 0.1}
+      rate_rps: 200
     cpus: 0-1
     state_directory: /var/lib/tfserving
     start: {protocol: rest}

@@ -121,10 +121,11 @@ class Host:
             "metric": {"value": self.truth.accuracy(self._servers[target["port"]]["configuration"])},
         }
 
-    def load_test(self, targets, windows, window_s, **_given):
+    def load_test(self, targets, windows, window_s, rate_rps=None, **_given):
         self.now += LOAD_S
         ports = {target["name"]: target["port"] for target in targets}
-        return {"windows": [self._window(name, self._servers[ports[name]], window_s) for name in windows]}
+        found = [self._window(name, self._servers[ports[name]], window_s) for name in windows]
+        return {"windows": [dict(window, rate_rps=rate_rps) for window in found]}
 
     def _window(self, target, server, window_s):
         self.now += window_s + LEAD_IN_S

@@ -17,6 +17,7 @@ PROTOCOLS = ("grpc", "rest")
 MOST_REQUESTS = 1000000  # of one window: what fits into memory
 _MOST_EXAMPLES = 1000000  # of one request
 _LONGEST_DIMENSION = 1000000
+IN_FLIGHT = (1, 512)
 RATES = (0.01, 100000)
 _WEIGHTS = (0.001, 1000000)
 OTHER_INPUTS = "*"  # in dimensions
@@ -24,7 +25,7 @@ LEAD_IN_S = 0.1  # load before each window, not measured, so that the server is 
 
 # option -> (least, most, unit)
 _RANGES = {
-    "concurrency": (1, 512, ""),
+    "concurrency": (*IN_FLIGHT, ""),
     "rate_rps": (*RATES, "requests/s"),
     "window_s": (0.1, 3600, "s"),
     "window_requests": (0, 100000, "requests"),

@@ -74,6 +74,7 @@ MODEL_KEYS = (
     "precision",
     "metric_function",
     "metric_goal",
+    "traffic",
 )
 
 

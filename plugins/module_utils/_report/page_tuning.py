@@ -15,7 +15,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._report.shapes imp
 _CALLED = {
     "loop": "Loop",
     "concurrency": "Requests in flight",
+    "batch_sizes": "Examples of a request, with weights",
+    "dimensions": "Lengths of unknown dimensions",
     "rate_rps": "Rate",
+    "arrivals": "Recorded arrival times",
     "window_s": "Length of a window",
     "warm_up_s": "Warm-up",
     "rounds": "Rounds on each pair of servers",

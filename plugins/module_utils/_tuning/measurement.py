@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_con
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Comparison, Pair, Rules, Scatter
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import traffic
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
@@ -56,6 +57,7 @@ class Measurement:
         identity: Sequence[Any],
     ) -> None:
         self.servers, self._options, self._clock, self._log, self._identity = servers, options, clock, log, identity
+        self.traffic = traffic(options["traffic"])
         self.voids: list[str] = []
         self._pairs_s: list[float] = []  # durations of pairs of servers
         self._scatter, self._comparisons, self._began = Scatter(), 0, clock()
@@ -122,10 +124,8 @@ class Measurement:
         windows = self.servers.load(
             sides,
             schedule.interleaved(list(sides), self._options["rounds"], draw.randrange(2**32)),
-            loop="closed",
-            concurrency=self._options["concurrency"],
-            window_s=self._options["window_s"],
             seed=draw.randrange(2**31),
+            **self.traffic.closed(),
         )
         self._pairs_s.append(self._clock() - began)
         self._log.add(key, {"windows": windows, "accuracy": accuracy})

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import LOOKS
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import traffic
 
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -25,7 +26,7 @@ ARGUMENTS: dict[str, Any] = {
     "objective_p99_ms": {"type": "float"},
     "accept_fragile": {"type": "bool", "default": False},
     "refine": {"type": "bool", "default": True},
-    "concurrency": {"type": "int", "default": 8},
+    "traffic": {"type": "dict", "default": {}},
     "window_s": {"type": "float", "default": 1.5},
     "window_requests": {"type": "int", "default": 30},
     "window_max_s": {"type": "float", "default": 120.0},
@@ -50,7 +51,6 @@ ARGUMENTS: dict[str, Any] = {
 def check(options: Mapping[str, Any]) -> None:
     """Raise FleetError for the first invalid option."""
     for name, minimum, maximum, unit in (
-        ("concurrency", 1, 512, "requests in flight"),
         ("window_s", 0.5, 600, "s"),
         ("window_requests", 0, 10000, "requests"),
         ("window_max_s", 0.5, 3600, "s"),
@@ -61,6 +61,7 @@ def check(options: Mapping[str, Any]) -> None:
         ("allowed_loss", 0, None, "of the metric"),
     ):
         bounded(name, options[name], minimum, maximum, unit)
+    traffic(options["traffic"])
     if options["objective_p99_ms"] is not None:
         bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
     if options["budget_min"] is not None:

@@ -382,14 +382,15 @@ class Trial:
         return total
 
     def _measure_open_loop(self, sides: Mapping[str, dict[str, Any]], rate_rps: float) -> dict[str, Any] | None:
-        if rate_rps < 1:
+        """Measure both sides at the rate of the traffic, or at the given one if the traffic has none."""
+        traffic = self._measurement.traffic
+        if rate_rps < 1 and not traffic.has_rate:
             return None
-        seconds = max(self.options["window_s"], min(10.0, 1200 / rate_rps))
-        windows = self.servers.load(
-            sides, list(sides), loop="open", rate_rps=rate_rps, window_s=seconds, seed=self.options["seed"]
-        )
+        seconds = max(self.options["window_s"], min(10.0, 1200 / (traffic.rate_rps or rate_rps or 1)))
+        load = traffic.open(None if traffic.has_rate else rate_rps)
+        windows = self.servers.load(sides, list(sides), window_s=seconds, seed=self.options["seed"], **load)
         return {
-            "rate_rps": rate_rps,
+            "rate_rps": windows[0]["rate_rps"],
             **{key: merged(windows, side) for key, side in (("before", "baseline"), ("after", "candidate"))},
         }
 
@@ -405,7 +406,6 @@ class Trial:
 
     def _method(self) -> dict[str, Any]:
         keys = (
-            "concurrency",
             "window_s",
             "window_requests",
             "rounds",
@@ -418,7 +418,8 @@ class Trial:
             "seed",
         )
         return dict(
-            {key: self.options[key] for key in keys},
+            dataclasses.asdict(self._measurement.traffic),
+            **{key: self.options[key] for key in keys},
             loop="closed",
             requests_from="samples" if self.options["samples"] else "signature",
             examples=self.servers.examples,

@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import ste
 
 CHECK_ROWS = 32
 IDLE_EXIT_S = 600
+_WINDOWS = ("window_s", "window_requests", "window_max_s")  # options that load() can replace
 DEADLINE_S = 60.0  # of a request: with a slow model, requests in flight wait for each other
 _FRAGILE = checks.closed(checks.CARELESS, "").what
 
@@ -82,13 +83,11 @@ class TrialServers:
             targets=list(sides.values()),
             samples=self._options["samples"],
             windows=order,
-            window_requests=self._options["window_requests"],
-            window_max_s=self._options["window_max_s"],
             deadline_s=DEADLINE_S,
             objective_ms=self._options["objective_p99_ms"],
             cpu_set=self.generator_cpus,
             progress=self._options["progress"],
-            **load,
+            **{**{key: self._options[key] for key in _WINDOWS}, **load},
         )["windows"]
         return found
 

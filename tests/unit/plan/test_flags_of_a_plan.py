@@ -311,6 +311,7 @@ MODEL_KEYS = {
     "precision": "FP16",
     "metric_function": "a.b",
     "metric_goal": "max",
+    "traffic": {"concurrency": 4},
 }
 
 

@@ -61,7 +61,12 @@ class Host:
         assert len({tuple(self._server(target)["asked"]) for target in targets}) == 1, "one side has another history"
         for target in targets:
             self._server(target)["asked"].append("load")
-        return {"windows": [self._window(target) for name in windows for target in targets if target["name"] == name]}
+        found = [self._window(target) for name in windows for target in targets if target["name"] == name]
+        return {
+            "windows": [dict(window, rate_rps=given["rate_rps"] or 7.0) for window in found]
+            if given["loop"] == "open"
+            else found
+        }
 
     def _server(self, target):
         return self.servers[target["port"] - (target["protocol"] == "rest")]
@@ -360,7 +365,7 @@ def test_a_tuning_that_was_killed_goes_on_after_the_last_pair_of_servers(tmp_pat
 @pytest.mark.parametrize(
     "changes",
     [
-        {"concurrency": 4},
+        {"traffic": {"concurrency": 4}},
         {"server": {"memory_mib": 512}},
         {"samples": "/other.npz"},
         {"cpus": "0-1"},
@@ -429,3 +434,34 @@ def test_pairs_of_servers_that_a_busy_machine_made_void_are_measured_again(busy_
 def test_who_wants_no_other_values_gets_none():
     host = Host(lambda server, _rounds: 1.5 if server["batching_parameters_file"] else 1.0)
     assert [step["name"] for step in tuned("grpc", BATCHING, host=host, refine=False)["steps"]] == ["batching"]
+
+
+def test_all_measurements_send_the_traffic_that_was_described():
+    host = Host()
+    described = {"batch_sizes": {1: 3, 16: 1}, "concurrency": 4, "rate_rps": 30.0, "dimensions": {"*": 128}}
+    found = tuned("grpc", LITE, host=host, traffic=described)
+    loads = [given for module, given in host.calls if module == "load_test"]
+    assert all(one["batch"] == {1: 3, 16: 1} and one["dimensions"] == {"*": 128} for one in loads)
+    closed, (last,) = loads[:-1], loads[-1:]
+    assert {(one["loop"], one["concurrency"]) for one in closed} == {("closed", 4)}
+    assert (last["loop"], last["rate_rps"]) == ("open", 30.0) and found["total"]["open_loop"]["rate_rps"] == 30.0
+    assert {name: found["method"][name] for name in described} == described
+
+
+def test_a_recorded_trace_is_the_open_loop_at_the_end():
+    host = Host()
+    found = tuned("grpc", LITE, host=host, traffic={"arrivals": "/arrivals.txt"})
+    last = (
+        host.calls[-1][1]
+        if host.calls[-1][0] == "load_test"
+        else next(given for module, given in reversed(host.calls) if module == "load_test")
+    )
+    assert (last["loop"], last["rate_rps"], last["arrivals"]) == ("open", None, "/arrivals.txt")
+    assert found["total"]["open_loop"]["rate_rps"] == 7.0  # what the load generator read in the file
+
+
+def test_traffic_that_cannot_be_sent_is_refused_before_anything_is_measured():
+    host = Host()
+    with pytest.raises(FleetError, match="^traffic.concurrency: 600 is out of range"):
+        tuned("grpc", LITE, host=host, traffic={"concurrency": 600})
+    assert not host.calls
