@@ -94,6 +94,15 @@ options:
       model:
         description: Name of the model that the candidate is for. The module skips a candidate for another model. Without it, the candidate is for all models.
         type: str
+  goal:
+    description:
+      - What to improve. V(goodput) is the highest rate of answers within O(objective_p99_ms), in a closed loop. On one class of hosts it is also the lowest
+        cost, because the cost of a request is the price of a host divided by its goodput.
+      - V(latency) is the lowest p99 in an open loop at C(rate_rps) or C(arrivals) of O(traffic). The gain is the p99 of the best configuration so far, divided
+        by that of the candidate, minus 1. A server that does not keep up with the rate has no p99. Windows have as many requests as a p99 needs.
+    type: str
+    choices: [goodput, latency]
+    default: goodput
   objective_p99_ms:
     description:
       - Latency objective in milliseconds. Only answers within it count as goodput. A candidate whose p99 misses it is not kept, unless the best configuration
@@ -162,7 +171,7 @@ options:
     type: int
     default: 28
   minimum_gain:
-    description: Smallest gain worth keeping, as a fraction of goodput, 0 to 10.
+    description: Smallest gain worth keeping, as a fraction, 0 to 10.
     type: float
     default: 0.03
   confidence:

@@ -75,6 +75,7 @@ MODEL_KEYS = (
     "metric_function",
     "metric_goal",
     "traffic",
+    "tuning_goal",
 )
 
 

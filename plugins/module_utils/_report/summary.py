@@ -38,7 +38,7 @@ def headline(document: Document) -> str:
         return f"The baseline was kept in all {len(tuned)} tunings: {_why_none([step for tuning in tuned for step in tuning['steps']])}."
     least, most = (words.gain(total["gain"], total["gain_interval"]).lstrip("+") for total in (better[0], better[-1]))
     span = f"by {least}" if least == most else f"by {least} to {most}"
-    return f"Goodput rose {span} in {len(better)} of {len(tuned)} tunings."
+    return f"{_what(tuned)} rose {span} in {len(better)} of {len(tuned)} tunings."
 
 
 def _tuning_headline(tuning: Tuning) -> str:
@@ -49,13 +49,13 @@ def _tuning_headline(tuning: Tuning) -> str:
         return "Some steps were kept, but the total was not measured."
     gain = words.gain_with_interval(total["gain"], total["gain_interval"])
     if is_gain(total):
-        return f"Goodput rose by {gain.lstrip('+')}{_from_to(tuning)}."
+        return f"{_what([tuning])} rose by {gain.lstrip('+')}{_from_to(tuning)}."
     if beyond_noise(total):
         low, high = total["gain_interval"] or (None, None)
         lost = words.gain_with_interval(
             -total["gain"], [None if bound is None else -bound for bound in (high, low)]
         ).lstrip("+")
-        return f"Goodput fell in total by {lost}{_from_to(tuning)}, although single steps were kept."
+        return f"{_what([tuning])} fell in total by {lost}{_from_to(tuning)}, although single steps were kept."
     if None in (total["gain_interval"] or [None]):
         return f"No gain was verified in total, although single steps were kept: {total['reason'].rstrip('.') or 'too little was measured'}."
     return f"No gain was verified in total: {gain} is not beyond the noise, although single steps were kept."
@@ -154,12 +154,20 @@ def _line(text: str) -> str:
     return words.ascii_only(" ".join(words.clean(text).split()))
 
 
+def _what(tuned: Sequence[Tuning]) -> str:
+    return "Speed" if any(tuning["method"].get("goal") == "latency" for tuning in tuned) else "Goodput"
+
+
 def _from_to(tuning: Tuning) -> str:
-    before, after, objective = (
-        tuning["total"]["before"]["goodput_rps"],
-        tuning["total"]["goodput_rps"],
-        tuning["method"]["objective_p99_ms"],
-    )
+    total, objective = tuning["total"], tuning["method"]["objective_p99_ms"]
+    if _what([tuning]) == "Speed":
+        old, new = total["before"]["p99_ms"], total["p99_ms"]
+        return (
+            f", from a p99 of {words.milliseconds(old)} to {words.milliseconds(new)} at the same rate"
+            if old and new
+            else ""
+        )
+    before, after = total["before"]["goodput_rps"], total["goodput_rps"]
     within = f" answered within {words.milliseconds(objective)}" if objective else ""
     if before is None or after is None:
         return ""

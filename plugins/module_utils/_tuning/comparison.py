@@ -27,7 +27,7 @@ class Pair(NamedTuple):
     baseline: float
     candidate: float
     rounds: int  # without those that do not count
-    silent: str = ""  # the side without goodput; its rate is that of half an answer
+    silent: str = ""  # the side without a result, which counts as a very low rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Rules:
     looks: tuple[int, ...] = LOOKS
     minimum_gain: float = 0.03
     confidence: float = 0.95
+    result: str = "goodput"  # what the rates of pairs are
     trials: int = 1  # comparisons that can each report a gain, and share the error rate of one
     optimism: float = (
         1.64  # standard errors: measuring ends if even a gain this far above the estimate would not be shown
@@ -94,21 +95,22 @@ class Comparison:
     rounds: int  # on all of them
 
 
-def paired(windows: Sequence[Mapping[str, Any]]) -> Pair | None:
-    """Return the result of one pair of servers from its windows in order, or None if no round counts or both sides had no goodput.
-
-    A round with a void window does not count.
-    """
+def counted(windows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """Return the windows of the baseline and those of the candidate, or nothing if no round counts. A round with a void window does not count."""
     mine = [[window for window in windows if window["target"] == target] for target in ("baseline", "candidate")]
-    rounds = [(one, other) for one, other in zip(*mine) if not one["void"] and not other["void"]]
+    return list(zip(*((one, other) for one, other in zip(*mine) if not one["void"] and not other["void"])))
+
+
+def paired(windows: Sequence[Mapping[str, Any]]) -> Pair | None:
+    """Return the goodput of one pair of servers from its windows in order, or None if no round counts or both sides had no goodput."""
     sides = []
-    for side in zip(*rounds):
+    for side in counted(windows):
         answers = math.fsum(window["goodput_rps"] * window["duration_s"] for window in side)
         sides.append((answers, max(answers, 0.5) / math.fsum(window["duration_s"] for window in side)))
     if not sides or not sides[0][0] and not sides[1][0]:
         return None
     (first, baseline), (second, candidate) = sides
-    return Pair(baseline, candidate, len(rounds), "" if first and second else "candidate" if first else "baseline")
+    return Pair(baseline, candidate, len(side), "" if first and second else "candidate" if first else "baseline")
 
 
 def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0) -> Comparison:
@@ -120,7 +122,7 @@ def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0
     count, rounds, whole = len(pairs), sum(pair.rounds for pair in pairs), scatter.with_pairs(pairs)
     degrees = whole.degrees or count - 1
     if not pairs or degrees < 1:
-        reason = f"{_counted(pairs)} with goodput, and the noise is unknown"
+        reason = f"{_counted(pairs)} with {rules.result}, and the noise is unknown"
         return Comparison(_gain(pairs), (None, None), None, "inconclusive", reason, count, rounds)
     mean = _mean(_logs(pairs))
     deviation = math.sqrt(max(whole.squares / (whole.degrees or 1), _variance(pairs)))
@@ -128,7 +130,7 @@ def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0
     half_width, floor = (student_quantile(level, degrees) * error for level in (rules.interval_level, rules.gain_level))
     low, high = mean - half_width, mean + half_width
     threshold, worth = max(floor, math.log1p(rules.minimum_gain)), math.log1p(rules.minimum_gain)
-    gain, silent = _gain(pairs), _silent(pairs)
+    gain, silent = _gain(pairs), _silent(pairs, rules.result)
     noise = f"the noise floor of {_percent(math.expm1(floor))}" if not silent else "the noise"
     shown = silent or (
         f"{_percent(math.expm1(mean))} ({rules.confidence * 100:.4g} % interval {_percent(math.expm1(low))} to "
@@ -218,11 +220,11 @@ def _borrowed(count: int, scatter: Scatter) -> str:
     return "" if count > 1 else f" with the scatter of other pairs, {scatter.degrees} degrees of freedom"
 
 
-def _silent(pairs: Sequence[Pair]) -> str:
-    """Return the text for pairs with a side without goodput, whose ratios have no size, or ""."""
+def _silent(pairs: Sequence[Pair], result: str) -> str:
+    """Return the text for pairs with a side without a result, whose ratios have no size, or ""."""
     found = [f"{sum(pair.silent == side for pair in pairs)} ({side})" for side in ("baseline", "candidate")]
     return (
-        f"{_counted(pairs)}, no goodput in {' and '.join(found)} of them" if any(pair.silent for pair in pairs) else ""
+        f"{_counted(pairs)}, no {result} in {' and '.join(found)} of them" if any(pair.silent for pair in pairs) else ""
     )
 
 

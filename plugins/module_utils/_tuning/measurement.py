@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,10 +17,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_con
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Comparison, Pair, Rules, Scatter
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import traffic
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import P99_REQUESTS, traffic
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import DEADLINE_S, TrialServers
 
+# A server keeps up with a rate if it answers these shares of the requests without an error, and before the window ends.
+_ANSWERED, _IN_TIME = 0.99, 0.9
 _MOST_LOST = 3  # consecutive pairs of servers without a round that counts
 
 
@@ -58,6 +61,11 @@ class Measurement:
     ) -> None:
         self.servers, self._options, self._clock, self._log, self._identity = servers, options, clock, log, identity
         self.traffic = traffic(options["traffic"])
+        self._paired, self._load, self.result = comparison.paired, self.traffic.closed(), "goodput"
+        if options["goal"] == "latency":
+            requests = max(options["window_requests"], math.ceil(P99_REQUESTS / options["rounds"]))
+            self._paired, self._load = latency_pair, {**self.traffic.open(), "window_requests": requests}
+            self.result = "p99 at the rate"
         self.voids: list[str] = []
         self._pairs_s: list[float] = []  # durations of pairs of servers
         self._scatter, self._comparisons, self._began = Scatter(), 0, clock()
@@ -91,7 +99,7 @@ class Measurement:
             mine, accuracy = self._measured(before, after, started, accuracy)
             started += 1
             windows += mine
-            pair = comparison.paired(mine)
+            pair = self._paired(mine)
             pairs, lost = (pairs + [pair], 0) if pair else (pairs, lost + 1)
             fitting = self.pairs_left(reserved)
             left = rules.looks[-1] - len(pairs)
@@ -125,11 +133,33 @@ class Measurement:
             sides,
             schedule.interleaved(list(sides), self._options["rounds"], draw.randrange(2**32)),
             seed=draw.randrange(2**31),
-            **self.traffic.closed(),
+            **self._load,
         )
         self._pairs_s.append(self._clock() - began)
         self._log.add(key, {"windows": windows, "accuracy": accuracy})
         return windows, accuracy
+
+
+def latency_pair(windows: Sequence[Mapping[str, Any]]) -> Pair | None:
+    """Return 1 / p99 of one pair of servers at the same rate, or None if too few requests count or neither side kept up.
+
+    A server that does not keep up with the rate has no p99: the longer one measures, the later it answers.
+    """
+    sides = comparison.counted(windows)
+    kept = [keeps_up(side) for side in sides]
+    p99s = [histogram.merged(side)["p99_ms"] for side in sides]
+    if not any(kept) or any(ok and not p99 for ok, p99 in zip(kept, p99s)):
+        return None
+    baseline, candidate = (1000 / p99 if ok and p99 else 1 / DEADLINE_S for ok, p99 in zip(kept, p99s))
+    return Pair(baseline, candidate, len(sides[0]), "" if all(kept) else "candidate" if kept[0] else "baseline")
+
+
+def keeps_up(windows: Sequence[Any]) -> bool:
+    """Return whether a server kept up with the rate of an open loop."""
+    due: int = sum(window["requests"] for window in windows)
+    answered: int = sum(window["ok"] for window in windows)
+    in_time = math.fsum(window["throughput_rps"] * window["duration_s"] for window in windows)
+    return answered >= _ANSWERED * due and in_time >= _IN_TIME * due
 
 
 def merged(windows: Sequence[Any], name: str) -> Any:

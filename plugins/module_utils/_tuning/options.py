@@ -12,7 +12,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import LOOKS
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import traffic
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import (
+    P99_REQUESTS,
+    Traffic,
+    traffic,
+)
 
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -24,6 +28,7 @@ ARGUMENTS: dict[str, Any] = {
     "start": {"type": "dict", "default": {}},
     "candidates": {"type": "list", "elements": "dict", "required": True},
     "objective_p99_ms": {"type": "float"},
+    "goal": {"type": "str", "choices": ["goodput", "latency"], "default": "goodput"},
     "accept_fragile": {"type": "bool", "default": False},
     "refine": {"type": "bool", "default": True},
     "traffic": {"type": "dict", "default": {}},
@@ -61,7 +66,7 @@ def check(options: Mapping[str, Any]) -> None:
         ("allowed_loss", 0, None, "of the metric"),
     ):
         bounded(name, options[name], minimum, maximum, unit)
-    traffic(options["traffic"])
+    _check_rate(options, traffic(options["traffic"]))
     if options["objective_p99_ms"] is not None:
         bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
     if options["budget_min"] is not None:
@@ -77,4 +82,24 @@ def check(options: Mapping[str, Any]) -> None:
             "without an inventory file, the folder for tunings is unknown",
             where="keep_in",
             remedy="Set tfserving_tunings_directory to a folder on the controller.",
+        )
+
+
+def _check_rate(options: Mapping[str, Any], sent: Traffic) -> None:
+    """Raise FleetError if the goal is latency, and the traffic has no rate, or too few requests for a p99."""
+    if options["goal"] != "latency":
+        return
+    if not sent.has_rate:
+        raise FleetError(
+            "the goal latency needs the rate of the requests",
+            where="traffic",
+            remedy="Set rate_rps or arrivals of the traffic.",
+        )
+    requests = (sent.rate_rps or P99_REQUESTS) * options["rounds"] * max(options["window_s"], options["window_max_s"])
+    if requests < P99_REQUESTS:
+        raise FleetError(
+            f"{options['rounds']} windows of at most {options['window_max_s']:g} s at {sent.rate_rps:g} requests/s have "
+            f"{requests:.0f} requests, but a p99 needs {P99_REQUESTS}",
+            where="rounds",
+            remedy="Raise rounds or window_max_s, or set the goal goodput.",
         )

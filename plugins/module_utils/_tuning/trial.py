@@ -375,7 +375,9 @@ class Trial:
             measured.accuracy if measured else BeforeAfter(before=noise.accuracy["before"], after=None),
             open_loop=None,
         )
-        if measured and measured.before and measured.after:
+        if measured and self.options["goal"] == "latency":
+            total["open_loop"] = _open_loop(measured.windows)
+        elif measured and measured.before and measured.after:
             slower_rps = min(measured.before["goodput_rps"], measured.after["goodput_rps"])
             sides = self._measurement.sides(self.start, best, random.Random(self.options["seed"]))
             total["open_loop"] = self._measure_open_loop(sides, OPEN_LOOP_SHARE * slower_rps)
@@ -389,14 +391,16 @@ class Trial:
         seconds = max(self.options["window_s"], min(10.0, 1200 / (traffic.rate_rps or rate_rps or 1)))
         load = traffic.open(None if traffic.has_rate else rate_rps)
         windows = self.servers.load(sides, list(sides), window_s=seconds, seed=self.options["seed"], **load)
-        return {
-            "rate_rps": windows[0]["rate_rps"],
-            **{key: merged(windows, side) for key, side in (("before", "baseline"), ("after", "candidate"))},
-        }
+        return _open_loop(windows)
 
     def _rules(self, **more: Any) -> Rules:
         """Return the rules of a comparison."""
-        rules = Rules(minimum_gain=self.options["minimum_gain"], confidence=self.options["confidence"], **more)
+        rules = Rules(
+            minimum_gain=self.options["minimum_gain"],
+            confidence=self.options["confidence"],
+            result=self._measurement.result,
+            **more,
+        )
         return rules.within(self.options["instances"])
 
     def _search_rules(self) -> Rules:
@@ -406,6 +410,7 @@ class Trial:
 
     def _method(self) -> dict[str, Any]:
         keys = (
+            "goal",
             "window_s",
             "window_requests",
             "rounds",
@@ -417,10 +422,12 @@ class Trial:
             "metric",
             "seed",
         )
+        is_open = self.options["goal"] == "latency"
+        traffic = dataclasses.asdict(self._measurement.traffic)
         return dict(
-            dataclasses.asdict(self._measurement.traffic),
+            {**traffic, "concurrency": None} if is_open else traffic,
             **{key: self.options[key] for key in keys},
-            loop="closed",
+            loop="open" if is_open else "closed",
             requests_from="samples" if self.options["samples"] else "signature",
             examples=self.servers.examples,
             server_cpus=self.servers.server_cpus,
@@ -439,6 +446,12 @@ def _why_nothing(windows: Sequence[Any]) -> str:
     sent = sum(window["requests"] for window in windows)
     counted = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
     return f"none of {sent} requests succeeded" + (f": {counted}" if counted else "")
+
+
+def _open_loop(windows: Sequence[Any]) -> dict[str, Any]:
+    """Return the rate of an open loop and the figures of both sides."""
+    sides = {"before": "baseline", "after": "candidate"}
+    return {"rate_rps": windows[0]["rate_rps"], **{key: merged(windows, side) for key, side in sides.items()}}
 
 
 def _against(old: Mapping[str, Any] | None, figures: Mapping[str, Any] | None) -> dict[str, Any]:

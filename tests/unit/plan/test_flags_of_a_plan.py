@@ -312,6 +312,7 @@ MODEL_KEYS = {
     "metric_function": "a.b",
     "metric_goal": "max",
     "traffic": {"concurrency": 4},
+    "tuning_goal": "latency",
 }
 
 

@@ -106,3 +106,11 @@ def test_headline_without_any_measured_step():
     for step in made["hosts"][0]["tunings"][0]["steps"]:
         step.update(gain=None, kept=False)
     assert summary.headline(made) == "The baseline was kept: no step could be measured."
+
+
+def test_the_headline_of_a_tuning_for_latency_is_about_its_p99():
+    made = with_total(gain=0.5, gain_interval=[0.4, 0.6], p99_ms=20.0)
+    tuning = made["hosts"][0]["tunings"][0]
+    tuning["method"]["goal"], tuning["total"]["before"]["p99_ms"] = "latency", 30.0
+    expected = "Speed rose by 50 % (40 to 60 %), from a p99 of 30.0 ms to 20.0 ms at the same rate."
+    assert summary._line(summary.headline(made)) == expected

@@ -465,3 +465,114 @@ def test_traffic_that_cannot_be_sent_is_refused_before_anything_is_measured():
     with pytest.raises(FleetError, match="^traffic.concurrency: 600 is out of range"):
         tuned("grpc", LITE, host=host, traffic={"concurrency": 600})
     assert not host.calls
+
+
+class AtARate(Host):
+    """A host for open loops: p99_ms: (its servers' description) -> 49 of 50 answers take half of it, one takes it; None for a server that keeps up with
+    half of the rate only.
+    """
+
+    def __init__(self, p99_ms):
+        super().__init__()
+        self.p99_ms = p99_ms
+
+    def load_test(self, targets, windows, loop, rate_rps=None, window_requests=0, **given):
+        if loop == "closed":
+            return super().load_test(targets, windows, loop=loop, **given)
+        count = max(window_requests, 100)
+        found = [
+            self._at(rate_rps, self._server(target), target, count)
+            for name in windows
+            for target in targets
+            if target["name"] == name
+        ]
+        return {"windows": found}
+
+    def _at(self, rate_rps, server, target, count):
+        self.rounds += 1
+        p99_ms, counted = self.p99_ms(server), hdrh.HdrHistogram(1, 3_600_000_000, 3)
+        for number in range(count):
+            counted.record_value(
+                int((p99_ms or 50_000) * (1000 if number % 50 == 0 else 500) * (1 + 0.001 * (self.rounds % 3)))
+            )
+        return {
+            "target": target["name"],
+            "goodput_rps": rate_rps,
+            "throughput_rps": rate_rps if p99_ms else rate_rps / 2,
+            "rate_rps": rate_rps,
+            "requests": count,
+            "ok": count,
+            "errors": {},
+            "duration_s": count / rate_rps,
+            "histogram": counted.encode().decode(),
+            "void": None,
+        }
+
+
+def of_variant(saved_model_ms, lite_ms):
+    return lambda server: lite_ms if "tflite" in server["model_base_path"] else saved_model_ms
+
+
+LATENCY = {"goal": "latency", "traffic": {"rate_rps": 200.0}}
+
+
+def test_the_goal_latency_keeps_what_has_the_lowest_p99_at_the_rate_of_the_traffic():
+    host = AtARate(of_variant(30.0, 20.0))
+    found = tuned("grpc", LITE, host=host, **LATENCY)
+    (step,) = found["steps"]
+    assert step["kept"] and step["gain"] == pytest.approx(30 / 20 - 1, abs=0.01)
+    assert (step["before"]["p99_ms"], step["p99_ms"]) == (pytest.approx(30, rel=0.01), pytest.approx(20, rel=0.01))
+    assert found["total"]["kept"] and found["total"]["gain"] == pytest.approx(0.5, abs=0.01)
+    assert found["total"]["open_loop"]["rate_rps"] == 200.0
+    assert found["total"]["open_loop"]["after"]["p99_ms"] == pytest.approx(20, rel=0.01)
+    loads = [given for module, given in host.calls if module == "load_test"]
+    # 1,000 answers show a p99, and 1,200 planned ones are 1,000 at least: the deviation of a Poisson count is its root.
+    assert all(one["loop"] == "open" and one["rate_rps"] == 200.0 and one["window_requests"] == 600 for one in loads)
+    assert (found["method"]["goal"], found["method"]["loop"], found["method"]["concurrency"]) == (
+        "latency",
+        "open",
+        None,
+    )
+
+
+def test_a_lower_p99_of_a_server_that_does_not_keep_up_with_the_rate_is_no_gain():
+    (step,) = tuned("grpc", LITE, host=AtARate(of_variant(30.0, None)), **LATENCY)["steps"]
+    assert not step["kept"] and "no p99 at the rate in 0 (baseline) and 1 (candidate) of them: slower" in step["reason"]
+
+
+def test_a_start_that_does_not_keep_up_with_the_rate_does_not_hide_what_does():
+    found = tuned("grpc", LITE, host=AtARate(of_variant(None, 20.0)), **LATENCY)
+    assert "0 rounds on 0 pairs of servers with p99 at the rate" in found["noise"]["reason"]
+    assert found["steps"][0]["kept"] and found["configuration"]["form"] == "tflite_dynamic_range"
+    assert found["total"]["kept"] and found["total"]["gain"] is None, "it has no size"
+
+
+def test_errors_are_no_answers_at_the_rate():
+    class Failing(AtARate):
+        def _at(self, rate_rps, server, target, count):
+            window = super()._at(rate_rps, server, target, count)
+            return dict(window, ok=int(0.98 * count)) if "tflite" in server["model_base_path"] else window
+
+    (step,) = tuned("grpc", LITE, host=Failing(of_variant(30.0, 20.0)), **LATENCY)["steps"]
+    assert not step["kept"] and "slower" in step["reason"]
+
+
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        (
+            {"goal": "latency"},
+            "traffic: the goal latency needs the rate of the requests. Set rate_rps or arrivals of the traffic.",
+        ),
+        (
+            {"goal": "latency", "traffic": {"rate_rps": 2.0}},
+            "rounds: 2 windows of at most 120 s at 2 requests/s have 480 requests, but a p99 needs 1200. "
+            "Raise rounds or window_max_s, or set the goal goodput.",
+        ),
+    ],
+)
+def test_a_goal_that_cannot_be_measured_is_refused_before_anything_is_measured(changes, text):
+    host = Host()
+    with pytest.raises(FleetError) as caught:
+        tuned("grpc", LITE, host=host, **changes)
+    assert str(caught.value) == text and not host.calls
