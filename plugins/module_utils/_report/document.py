@@ -297,6 +297,9 @@ def _open_loop(value: Any, where: str) -> OpenLoop | None:
         "rate_rps": _number(value.get("rate_rps"), f"{where}.rate_rps", minimum=0),
         "before": _side(value.get("before"), f"{where}.before"),
         "after": _side(value.get("after"), f"{where}.after"),
+        "highest_rps": _numbers(value.get("highest_rps"), ("before", "after"), f"{where}.highest_rps", minimum=0)
+        if value.get("highest_rps")
+        else None,
     }
 
 

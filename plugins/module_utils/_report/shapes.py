@@ -29,11 +29,12 @@ class Side(Figures):
 
 
 class OpenLoop(TypedDict):
-    """Both configurations under the same rate."""
+    """Both configurations under the same rate. highest_rps: {before, after}, the highest rates within the latency objective."""
 
     rate_rps: float | None
     before: Side
     after: Side
+    highest_rps: dict[str, float | None] | None
 
 
 class Accuracy(TypedDict):

@@ -103,6 +103,12 @@ def lines(document: Document) -> list[str]:
                     + (f", {words.plural(void, 'window')} void: see the report for the reasons" if void else "")
                 )
             )
+        open_loop = tuning["total"]["open_loop"]
+        rates = open_loop and open_loop.get("highest_rps")  # a report of an earlier version has none
+        if rates:
+            within = words.milliseconds(tuning["method"]["objective_p99_ms"])
+            before, after = words.rate(rates["before"]), words.rate(rates["after"])
+            text.append(_line(f"highest rate with a p99 within {within}: {before} before, {after} after"))
     for cost in document.get("costs", []):  # a report of an earlier version has none
         text += textwrap.wrap(_line(_cost(cost)), _LINE_WIDTH)
     return text

@@ -23,6 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_serv
 
 # A server keeps up with a rate if it answers these shares of the requests without an error, and before the window ends.
 _ANSWERED, _IN_TIME = 0.99, 0.9
+_RATE_STEPS, _ABOVE_CLOSED = 5, 1.5  # of a bisection up to 1.5 times the rate of a closed loop, of which 5 % remain
 _MOST_LOST = 3  # consecutive pairs of servers without a round that counts
 
 
@@ -79,8 +80,12 @@ class Measurement:
         """Return how many more pairs of servers the budget allows in addition to the reserved ones, or None without a limit."""
         if self._options["budget_min"] is None or not self.pair_s:
             return None
-        left_s = self._options["budget_min"] * 60 - (self._clock() - self._began)
-        return max(0, int(left_s / self.pair_s) - reserved)
+        return max(0, int(self._left_s() / self.pair_s) - reserved)
+
+    def _left_s(self) -> float:
+        """Return how many seconds of the budget are left."""
+        budget_min = self._options["budget_min"]
+        return math.inf if budget_min is None else budget_min * 60 - (self._clock() - self._began)
 
     def sides(self, before: Configuration, after: Configuration, draw: random.Random) -> dict[str, dict[str, Any]]:
         """Return the targets of two configurations, started in random order. They share a server if they differ only in the protocol."""
@@ -138,6 +143,36 @@ class Measurement:
         self._pairs_s.append(self._clock() - began)
         self._log.add(key, {"windows": windows, "accuracy": accuracy})
         return windows, accuracy
+
+    def highest_rates(
+        self, sides: Mapping[str, Configuration], closed_rps: Mapping[str, float]
+    ) -> dict[str, float | None]:
+        """Return the highest rate at which the p99 of each side met the latency objective, or None if it met it at none that was measured.
+
+        closed_rps: the rates of a closed loop. Halve the range from 0 to a higher rate, in turns of the sides, as long as the budget and the longest
+        window allow it.
+        """
+        low, high = dict.fromkeys(sides, 0.0), {side: _ABOVE_CLOSED * closed_rps[side] for side in sides}
+        for side in list(sides) * _RATE_STEPS:
+            rate_rps = (low[side] + high[side]) / 2
+            if rate_rps and P99_REQUESTS / rate_rps < min(self._left_s(), self._options["window_max_s"]):
+                (low if self._meets_objective(sides[side], side, rate_rps) else high)[side] = rate_rps
+        return {side: rate_rps or None for side, rate_rps in low.items()}
+
+    def _meets_objective(self, of: Configuration, side: str, rate_rps: float) -> bool:
+        """Return whether a server keeps up with a rate and its p99 is within the objective. The answer is no if that was not seen."""
+        key = steps.digest(["rate", side, rate_rps, of, self._identity])
+        windows = self._log.get(key)
+        if windows is None:
+            load = {**self.traffic.open(rate_rps), "window_requests": P99_REQUESTS, "seed": self._options["seed"]}
+            target = {side: self.servers.target(of, side)}
+            windows = self.servers.load(target, [side], **load)
+            if windows[0]["void"]:
+                windows = self.servers.load(target, [side], **load)
+            self._log.add(key, windows)
+        figures = merged(windows, side)
+        p99_ms = figures and keeps_up(windows) and figures["p99_ms"]
+        return bool(p99_ms) and p99_ms <= self._options["objective_p99_ms"]
 
 
 def latency_pair(windows: Sequence[Mapping[str, Any]]) -> Pair | None:

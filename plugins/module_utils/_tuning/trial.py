@@ -381,6 +381,8 @@ class Trial:
             slower_rps = min(measured.before["goodput_rps"], measured.after["goodput_rps"])
             sides = self._measurement.sides(self.start, best, random.Random(self.options["seed"]))
             total["open_loop"] = self._measure_open_loop(sides, OPEN_LOOP_SHARE * slower_rps)
+            if total["open_loop"] and self.options["objective_p99_ms"] is not None:
+                total["open_loop"]["highest_rps"] = self._highest_rates(best, measured)
         return total
 
     def _measure_open_loop(self, sides: Mapping[str, dict[str, Any]], rate_rps: float) -> dict[str, Any] | None:
@@ -392,6 +394,20 @@ class Trial:
         load = traffic.open(None if traffic.has_rate else rate_rps)
         windows = self.servers.load(sides, list(sides), window_s=seconds, seed=self.options["seed"], **load)
         return _open_loop(windows)
+
+    def _highest_rates(self, best: Configuration, measured: Measured) -> BeforeAfter:
+        """Return the highest rates within the latency objective, of the start and of the final configuration."""
+        name, objective = self.options["name"], f"{self.options['objective_p99_ms']:g} ms"
+        self._say(f"{name}: looking for the highest rate with a p99 within {objective}")
+        sides = {"baseline": self.start, "candidate": best}
+        if best == self.start:
+            del sides["candidate"]
+        closed_rps = {"baseline": measured.before["throughput_rps"], "candidate": measured.after["throughput_rps"]}
+        found = self._measurement.highest_rates(sides, closed_rps)
+        rates: BeforeAfter = {"before": found["baseline"], "after": found.get("candidate", found["baseline"])}
+        shown = [f"{rate:.0f} requests/s" if rate else "none that was measured" for rate in rates.values()]
+        self._say(f"{name}: highest rate with a p99 within {objective}: {shown[0]} at the start, {shown[1]} at the end")
+        return rates
 
     def _rules(self, **more: Any) -> Rules:
         """Return the rules of a comparison."""
@@ -451,7 +467,11 @@ def _why_nothing(windows: Sequence[Any]) -> str:
 def _open_loop(windows: Sequence[Any]) -> dict[str, Any]:
     """Return the rate of an open loop and the figures of both sides."""
     sides = {"before": "baseline", "after": "candidate"}
-    return {"rate_rps": windows[0]["rate_rps"], **{key: merged(windows, side) for key, side in sides.items()}}
+    return {
+        "rate_rps": windows[0]["rate_rps"],
+        "highest_rps": None,
+        **{key: merged(windows, side) for key, side in sides.items()},
+    }
 
 
 def _against(old: Mapping[str, Any] | None, figures: Mapping[str, Any] | None) -> dict[str, Any]:

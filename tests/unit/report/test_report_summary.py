@@ -114,3 +114,13 @@ def test_the_headline_of_a_tuning_for_latency_is_about_its_p99():
     tuning["method"]["goal"], tuning["total"]["before"]["p99_ms"] = "latency", 30.0
     expected = "Speed rose by 50 % (40 to 60 %), from a p99 of 30.0 ms to 20.0 ms at the same rate."
     assert summary._line(summary.headline(made)) == expected
+
+
+def test_the_highest_rates_within_the_objective_are_shown():
+    given = json.loads((FIXTURES / "gains.json").read_text())
+    (tuning,) = [tuning for host in given for tuning in host["tunings"] if tuning["total"]["open_loop"]][:1]
+    assert not [line for line in summary.lines(document.build(given, "Serving")) if "highest rate" in line]
+    tuning["total"]["open_loop"]["highest_rps"] = {"before": 212.4, "after": None}
+    assert "highest rate with a p99 within 100 ms: 212 requests/s before, not measured after" in summary.lines(
+        document.build(given, "Serving")
+    )

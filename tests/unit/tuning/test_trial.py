@@ -576,3 +576,95 @@ def test_a_goal_that_cannot_be_measured_is_refused_before_anything_is_measured(c
     with pytest.raises(FleetError) as caught:
         tuned("grpc", LITE, host=host, **changes)
     assert str(caught.value) == text and not host.calls
+
+
+class Queue(AtARate):
+    """A host whose servers are M/M/1 queues: at a rate below that of the closed loop, their time in the system is exponential with the difference as its rate
+    (Kleinrock, Queueing Systems I, 3.2), so that p99 is ln(100) divided by it. At a higher rate they fall behind.
+    """
+
+    void = 0
+
+    def __init__(self):
+        super().__init__(None)
+
+    def closed_rps(self, server):
+        return REST_RPS * GRPC_TIMES * (LITE_TIMES if "tflite" in server["model_base_path"] else 1)
+
+    def _at(self, rate_rps, server, target, count):
+        spare_rps = self.closed_rps(server) - rate_rps
+        self.p99_ms = lambda _server: 1000 * math.log(100) / spare_rps if spare_rps > 0 else None
+        self.void -= 1
+        return dict(
+            super()._at(rate_rps, server, target, count), void="the generator woke late" if self.void >= 0 else None
+        )
+
+
+@pytest.mark.parametrize("void", [0, 1])
+def test_the_highest_rate_within_the_objective_is_found_for_start_and_result(void):
+    host, said = Queue(), []
+
+    def say(text):
+        said.append(text)
+        if "looking for the highest rate" in text:
+            host.void = void
+
+    found = tuned("grpc", LITE, host=host, say=say, objective_p99_ms=100.0)
+    highest = found["total"]["open_loop"]["highest_rps"]
+    for side, closed_rps in (("before", 300.0), ("after", 450.0)):
+        true_rps = closed_rps - math.log(100) / 0.1
+        assert true_rps - 1.5 * closed_rps / 32 - 1 <= highest[side] <= true_rps
+    assert said[-1] == (
+        f"m: highest rate with a p99 within 100 ms: {highest['before']:.0f} requests/s at the start, {highest['after']:.0f} requests/s at the end"
+    )
+    rates = [given for module, given in host.calls if module == "load_test" and given["window_requests"] == 1200]
+    assert len(rates) == 2 * 5 + void
+    assert not host.servers, "all are stopped at the end"
+
+
+def test_a_start_that_is_kept_has_one_highest_rate():
+    host = Queue()
+    highest = tuned("grpc", host=host, objective_p99_ms=100.0)["total"]["open_loop"]["highest_rps"]
+    assert highest["before"] == highest["after"] and highest["before"] > 0
+    assert (
+        len([given for module, given in host.calls if module == "load_test" and given["window_requests"] == 1200]) == 5
+    )
+
+
+def test_without_an_objective_there_is_no_highest_rate_under_it():
+    assert tuned("grpc", LITE, host=Queue())["total"]["open_loop"]["highest_rps"] is None
+
+
+@pytest.mark.parametrize(
+    "changes, loads", [({"budget_min": 0.1}, 0), ({"window_max_s": 1.0}, 0), ({"objective_p99_ms": 1.0}, 10)]
+)
+def test_rates_that_cannot_be_measured_or_are_too_high_are_none(changes, loads):
+    host = Queue()
+    found = tuned(
+        "grpc", LITE, host=host, clock=lambda: 3.0 * len(host.calls), **{"objective_p99_ms": 100.0, **changes}
+    )
+    assert found["total"]["open_loop"]["highest_rps"] == {"before": None, "after": None}
+    assert (
+        len([given for module, given in host.calls if module == "load_test" and given["window_requests"] == 1200])
+        == loads
+    )
+
+
+def test_a_killed_search_for_the_highest_rate_goes_on_after_its_last_window(tmp_path):
+    class Dying(Kept, Queue):
+        limit = 99
+
+        def load_test(self, **given):
+            if given["window_requests"] == 1200:
+                self.limit -= 1
+                if self.limit < 0:
+                    raise KeyboardInterrupt
+            return super().load_test(**given)
+
+    options = {"keep_in": str(tmp_path), "tuning_class": "c", "objective_p99_ms": 100.0}
+    first, second = Dying(), Dying()
+    first.limit = 4
+    with pytest.raises(KeyboardInterrupt):
+        tuned("grpc", LITE, host=first, **options)
+    assert tuned("grpc", LITE, host=second, **options)["total"]["open_loop"]["highest_rps"]["after"] > 0
+    assert second.limit == 99 - (10 - 4)
