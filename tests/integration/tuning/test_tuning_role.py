@@ -33,6 +33,8 @@ MODULE = """
         candidates: [{name: REST to gRPC, change: {protocol: grpc}, reason: it has less to parse}]
         start: "{{ start | default({}) }}"
         metric: "{{ metric | default(omit) }}"
+        traffic: "{{ traffic | default(omit) }}"
+        goal: "{{ goal | default(omit) }}"
 """
 
 
@@ -131,6 +133,9 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
         ({"start": {"form": "nix"}}, "start.form: 'nix' is not known; allowed: saved_model."),
         ({"start": {"batching": {"max_bach": 1}}}, "start.batching.parameter: 'max_bach' is not known"),
         ({"metric": "function"}, "metric_function: it must be set together with metric: function."),
+        ({"traffic": {"concurrency": "many"}}, "traffic.concurrency: 'many' is not a whole number."),
+        ({"goal": "latency"}, "traffic: the goal latency needs the rate of the requests."),
+        ({"goal": "cheap"}, "goal"),
     ):
         status, said = play(tmp_path, MODULE, "--check", models=str(models), **wrong)
         assert status == 2 and words in said, said
@@ -160,3 +165,30 @@ def test_a_model_that_cannot_be_measured_costs_the_others_nothing(tmp_path):
     ), said
     status, said = tuned(("bad", bad), ("worse", bad))
     assert status == 2 and "metric_function: it must be set together with metric: function" in said, said
+
+
+def test_a_model_can_have_its_own_traffic_and_goal(tmp_path):
+    models = [
+        ("misspelled", {"traffic": {"concurency": 4}}),
+        ("unsized", {"traffic": {"batch_sizes": {0: 1}}}),
+        ("unhurried", {"tuning_goal": "latency", "traffic": {"concurrency": 4}}),
+        ("good", {"tuning_goal": "latency"}),
+    ]
+    status, said = play(
+        tmp_path,
+        PLAY,
+        "--check",
+        before=["main", "plan"],
+        tfs_tuning_start={},
+        tfserving_traffic={"batch_sizes": {1: 0.9, 16: 0.1}, "rate_rps": 50},
+        tfserving_models=[{"name": name, "source": "/srv/m", "samples": "/s.npz", **more} for name, more in models],
+    )
+    assert status == 0 and "misspelled, unsized, unhurried cannot be measured" in said, said
+    for text in (
+        "traffic: 'concurency' is not known; allowed: ",
+        "traffic.batch_sizes: 0 is out of range; allowed: 1 to 1000000.",
+        "traffic: the goal latency needs the rate of the requests.",
+    ):
+        assert text in said, said
+    status, said = play(tmp_path, PLAY, "--check", tfserving_tuning_goal="cheap", tfserving_traffic="fast")
+    assert status == 2 and "tfs_tuning_goal: 'cheap' is not known; allowed: goodput, latency" in said, said
