@@ -62,8 +62,13 @@ options:
     description:
       - File of samples on the host that sends, in any format of M(tfserving.fleet.model_conversion), such as a NumPy archive (C(.npz)) with C(inputs.<name>)
         for each input and examples along the first axis, or a warm-up file. The module sends them in turn.
-      - Without it, the module generates random inputs for the dtypes and shapes that the server reports. Unknown dimensions are O(batch) (the first) and
-        O(dimensions) (the others).
+      - Without it and O(warmup), the module generates random inputs for the dtypes and shapes that the server reports. Unknown dimensions are O(batch) (the
+        first) and O(dimensions) (the others).
+    type: path
+  warmup:
+    description:
+      - Warm-up file on the host that sends. Without O(samples), the module sends the examples of its Predict requests for the signature, if it has any. Of
+        requests with different shapes it sends those that are most frequent.
     type: path
   batch:
     description:
@@ -73,7 +78,7 @@ options:
     default: 1
   dimensions:
     description:
-      - Lengths of unknown dimensions, except the first one, of inputs that the module generates, as C({input: length}). C(*) stands for all other inputs.
+      - Lengths of unknown dimensions, except the first one, of inputs that the module generates, by the name of the input. C(*) stands for all other inputs.
       - Without it, such a dimension is 1.
     type: dict
   loop:
@@ -235,6 +240,10 @@ windows:
           ms late, C(max_late_ms).
       type: dict
       sample: {cpu_fraction: 0.08, late_fraction: 0.0, max_late_ms: 0.9}
+    requests_from:
+      description: Where the requests come from, C(samples), C(warm-up file) or C(signature).
+      type: str
+      sample: samples
     void:
       description: Why the window says nothing about the server. Null if it is valid.
       type: str
@@ -304,7 +313,7 @@ def _check_host(request):
                 f"CPU {number} is not available on this host; available: {', '.join(map(str, sorted(mine)))}",
                 where="cpu_set",
             )
-    for option in ("samples", "arrivals"):
+    for option in ("samples", "warmup", "arrivals"):
         if request[option] and not os.path.isfile(request[option]):
             raise FleetError(f"{request[option]!r} is not a file on this host", where=option)
 
@@ -327,6 +336,7 @@ def main():
                 },
             },
             "samples": {"type": "path"},
+            "warmup": {"type": "path"},
             "batch": {"type": "raw", "default": 1},
             "dimensions": {"type": "dict"},
             "loop": {"type": "str", "choices": list(load_test.LOOPS), "default": "closed"},

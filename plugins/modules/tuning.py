@@ -40,8 +40,9 @@ options:
   samples:
     description:
       - NumPy archive on the host with C(inputs.<name>) for each input and, if labeled, C(labels). The load and the accuracy check use it.
-      - Without it, the module generates requests from the signature, as O(tfserving.fleet.load_test#module:samples) describes. It then measures and reports
-        candidates that can change answers, such as another variant of the model, but does not keep them.
+      - Without it, the module sends the examples in the warm-up file of the model's newest version. If there is none, or C(dimensions) of O(traffic) is set, it
+        generates requests from the signature, as O(tfserving.fleet.load_test#module:samples) describes. It then measures and reports candidates that can change
+        answers, such as another variant of the model, but does not keep them.
     type: path
   signature:
     description: Signature that gets the requests.

@@ -58,6 +58,7 @@ def generator(port, samples, protocol, loop, size):
         "objective_ms": None,
         "deadline_s": 2,
         "samples": samples,
+        "warmup": None,
         "seed": 1,
     }
     window = program.call("_load.generator", request, sys.executable, timeout_s=60, cpu_set=CPUS[:1])["windows"][0]

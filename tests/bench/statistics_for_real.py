@@ -62,6 +62,7 @@ def measure(ports, order, samples):
         "objective_ms": None,
         "deadline_s": 5,
         "samples": samples,
+        "warmup": None,
         "seed": 1,
         "progress": None,
     }

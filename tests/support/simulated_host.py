@@ -125,7 +125,7 @@ class Host:
         self.now += LOAD_S
         ports = {target["name"]: target["port"] for target in targets}
         found = [self._window(name, self._servers[ports[name]], window_s) for name in windows]
-        return {"windows": [dict(window, rate_rps=rate_rps) for window in found]}
+        return {"windows": [dict(window, rate_rps=rate_rps, requests_from="samples") for window in found]}
 
     def _window(self, target, server, window_s):
         self.now += window_s + LEAD_IN_S

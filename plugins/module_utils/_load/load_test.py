@@ -64,7 +64,8 @@ class Request(TypedDict):
     warmup_max_s: float
     objective_ms: float | None
     deadline_s: float
-    samples: str | None  # path of an .npz file; None for random inputs
+    samples: str | None  # path of a file of samples
+    warmup: str | None  # path of a warm-up file, for a request without samples
     seed: int
     progress: str | None  # path of a file to append lines to
 
@@ -93,6 +94,7 @@ class Window(TypedDict):
     latency_ms: dict[str, float | None]  # mean, p50, p90, p95, p99, p999, max; None where the count does not support it
     histogram: str  # HdrHistogram's encoding, microseconds
     generator: Generator
+    requests_from: str  # samples, warm-up file, or signature
     void: str | None
 
 

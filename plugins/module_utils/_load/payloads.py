@@ -49,10 +49,11 @@ class FormedTarget(load_test.Target):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A target, the bodies of its different requests, and the milliseconds that the first one took."""
+    """A target, the bodies of its different requests, where they come from, and the milliseconds that the first one took."""
 
     target: FormedTarget
     bodies: list[bytes]
+    requests_from: str
     first_ms: float
 
 
@@ -61,20 +62,22 @@ def prepared(request: load_test.Request, named: load_test.Target) -> Prepared:
 
     If a server rejects the first request, inputs without a batch dimension get a single example, which only the column format supports.
     """
-    batches = _batches(request, named)
+    requests_from, inputs = _given(request, named)
+    sizes = schedule.mixed(request["batch"])
+    batches = _cut(inputs, sizes, request) if inputs else _random_inputs(named, request, sizes)
     first, target, squeezed = next(batches), FormedTarget(**named, form="row"), set[str]()
     try:
         first_ms = _first_call(target, first, request["deadline_s"])
     except FleetError as fault:
         code = getattr(fault.__cause__, "code", None)
-        if request["samples"] and set(request["batch"]) == {1} and code == "INVALID_ARGUMENT":
+        if inputs and set(request["batch"]) == {1} and code == "INVALID_ARGUMENT":
             squeezed = _squeezed(target, first, request["deadline_s"])
         if not squeezed:
             raise
         target = FormedTarget(**named, form="column")
         first_ms = _first_call(target, _without_rows(first, squeezed), request["deadline_s"])
     every = (_without_rows(inputs, squeezed) for inputs in itertools.chain([first], batches))
-    return Prepared(target, encoded(target, every), first_ms)
+    return Prepared(target, encoded(target, every), requests_from, first_ms)
 
 
 def _without_rows(inputs: Inputs, squeezed: Set[str]) -> Inputs:
@@ -127,13 +130,27 @@ def encoded(target: FormedTarget, batches: Iterable[Inputs]) -> list[bytes]:
     return bodies
 
 
-def _batches(request: load_test.Request, target: load_test.Target) -> Iterator[Inputs]:
-    """Yield the inputs of different requests: the samples in order, repeated from the start if needed, or random ones."""
-    sizes = schedule.mixed(request["batch"])
-    if not request["samples"]:
-        yield from _random_inputs(target, request, sizes)
-        return
-    inputs = _samples(request["samples"], target, request["deadline_s"])
+def _given(request: load_test.Request, target: load_test.Target) -> tuple[str, Inputs]:
+    """Return where requests come from, and the inputs that were given, or none."""
+    if request["samples"]:
+        return "samples", _samples(request["samples"], target, request["deadline_s"])
+    recorded = _recorded(request["warmup"], target, request["deadline_s"]) if request["warmup"] else {}
+    return ("warm-up file" if recorded else "signature"), recorded
+
+
+def _recorded(path: str, target: load_test.Target, deadline_s: float) -> Inputs:
+    """Return the inputs of a warm-up file's requests for the target's signature, or none. Of requests with different shapes, the most frequent ones count."""
+    try:
+        requests = sample_files.requests(model_files.read_file(path), target["signature"])
+    except ValueError as fault:
+        raise FleetError(f"it is not a warm-up file: {fault}", where=path) from fault
+    shapes = [{name: values.shape[1:] for name, values in inputs.items()} for inputs in requests]
+    alike = [inputs for inputs, shape in zip(requests, shapes) if shape == max(shapes, key=shapes.count)]
+    return sample_files.examples_of(alike, path, _tensors(target, deadline_s)) if alike else {}
+
+
+def _cut(inputs: Inputs, sizes: Sequence[int], request: load_test.Request) -> Iterator[Inputs]:
+    """Yield the inputs of requests of these sizes: the examples in order, repeated from the start if needed."""
     count, first = len(next(iter(inputs.values()))), 0
     for size in sizes:
         yield {name: values.take(range(first, first + size), axis=0, mode="wrap") for name, values in inputs.items()}

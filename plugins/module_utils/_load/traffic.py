@@ -68,7 +68,7 @@ class Traffic:
         connections: dict[int, connection.Connection],
     ) -> None:
         target = self._target = prepared.target
-        self._request, self._trace = request, trace
+        self._request, self._trace, self._requests_from = request, trace, prepared.requests_from
         self._open, self._deadline_s = request["loop"] == "open", request["deadline_s"]
         messages = connection.GrpcMessages if target["protocol"] == "grpc" else connection.RestMessages
         self._messages = messages(target, prepared.bodies, self._deadline_s)
@@ -276,6 +276,7 @@ class Traffic:
                 "late_fraction": late_fraction,
                 "max_late_ms": float(lateness.max()) if len(lateness) else 0.0,
             },
+            "requests_from": self._requests_from,
             "void": void,
         }
 

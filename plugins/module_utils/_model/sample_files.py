@@ -56,7 +56,10 @@ def from_records(content: bytes, path: str, tensors: Mapping[str, TensorInfo], s
     """A warm-up file's requests for a signature, or the examples of a TFRecord file. tensors: the signature's inputs, {name: {dtype, shape}}."""
     try:
         if warmup.is_one(content):
-            return _examples(content, path, tensors, signature)
+            held = requests(content, signature)
+            if not held:
+                raise FleetError(f"none of its requests is for the signature {signature}", where=path)
+            return examples_of(held, path, tensors)
         records = [bytes(record) for record in tfrecord.records(content)]
         examples = [_features(record) for record in records]
     except (ValueError, TypeError, AttributeError, OverflowError, MemoryError, struct.error) as fault:
@@ -86,16 +89,14 @@ def requests(content: bytes, signature: str) -> list[dict[str, Array]]:
     ]
 
 
-def _examples(content: bytes, path: str, tensors: Mapping[str, TensorInfo], signature: str) -> dict[str, Array]:
-    """The examples of predict requests, one after the other; an input without a batch dimension gets one entry for each request."""
+def examples_of(held: Sequence[Mapping[str, Array]], path: str, tensors: Mapping[str, TensorInfo]) -> dict[str, Array]:
+    """The examples of predict requests, one after the other; an input without a batch dimension gets one entry for each example."""
     parts: dict[str, list[Array]] = {}
-    for arrays in requests(content, signature):
+    for arrays in held:
         joined = {name: array for name, array in arrays.items() if array.ndim and _has_rows(tensors.get(name))}
         rows = max(map(len, joined.values()), default=1)
         for name, array in arrays.items():
             parts.setdefault(name, []).append(array if name in joined else numpy.repeat(array[None], rows, axis=0))
-    if not parts:
-        raise FleetError(f"none of its requests is for the signature {signature}", where=path)
     try:
         return {name: numpy.concatenate(arrays) for name, arrays in parts.items()}
     except ValueError as fault:

@@ -152,6 +152,7 @@ class Trial:
         self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
         self.servers = TrialServers(controller.call, options, variants)
         self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
+        self._requests_from: str | None = None
         self._waiting = self._later = (
             0  # candidates after the one that is measured; how many came after those that were given
         )
@@ -206,6 +207,7 @@ class Trial:
         )
         if not any(window["throughput_rps"] for window in noise.windows):
             raise FleetError(_why_nothing(noise.windows), where=self.options["name"], remedy=self._remedy_for_nothing())
+        self._requests_from = noise.windows[0]["requests_from"]
         self._say(
             f"{self.options['name']}: noise: the start against itself showed {noise.comparison.reason}; {self._duration()}"
         )
@@ -444,7 +446,7 @@ class Trial:
             {**traffic, "concurrency": None} if is_open else traffic,
             **{key: self.options[key] for key in keys},
             loop="open" if is_open else "closed",
-            requests_from="samples" if self.options["samples"] else "signature",
+            requests_from=self._requests_from,
             examples=self.servers.examples,
             server_cpus=self.servers.server_cpus,
             generator_cpus=self.servers.generator_cpus,

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,9 +14,12 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import traffic
 
 CHECK_ROWS = 32
 IDLE_EXIT_S = 600
@@ -82,6 +87,7 @@ class TrialServers:
             python=self._options["python"],
             targets=list(sides.values()),
             samples=self._options["samples"],
+            warmup=self._warmup,
             windows=order,
             deadline_s=DEADLINE_S,
             objective_ms=self._options["objective_p99_ms"],
@@ -108,6 +114,25 @@ class TrialServers:
         self.examples = checked["examples"]
         found: float = checked["metric"]["value"]
         return found
+
+    @functools.cached_property
+    def _warmup(self) -> str | None:
+        """Return the warm-up file of the newest version of the model, if the load needs it."""
+        if (
+            self._options["samples"]
+            or SAVED_MODEL not in self._variants
+            or traffic(self._options["traffic"]).dimensions
+        ):
+            return None
+        base = self._variants[SAVED_MODEL]
+        found = self._call(
+            "ansible.builtin.find",
+            paths=[base],
+            patterns=[posixpath.basename(manifest.WARMUP)],
+            recurse=True,
+            follow=True,
+        )
+        return max((one["path"] for one in found["files"]), key=lambda path: (len(path), path), default=None)
 
     def _server(self, of: Configuration, suffix: str) -> dict[str, Any]:
         """Return the server of a configuration, and start it if necessary."""

@@ -102,6 +102,7 @@ def measure(tmp_path):
             "objective_ms": None,
             "deadline_s": 5,
             "samples": str(path),
+            "warmup": None,
             "seed": 0,
             "progress": str(tmp_path / "progress"),
         }
@@ -450,18 +451,32 @@ def test_a_dimension_of_an_input_that_is_not_there_is_one_clear_line(serve, meas
         )
 
 
-def test_requests_can_come_from_a_warm_up_file(serve, measure, tmp_path):
-    path, server = tmp_path / "tf_serving_warmup_requests", serve("--digest", "--metadata", metadata(ids=(9, (-1, -1))))
-    ids = numpy.arange(12, dtype="int64").reshape(4, 3)
-    path.write_bytes(
-        warmup.file([client.predict_request("m", {"ids": ids[:1]}), client.predict_request("m", {"ids": ids[1:]})])
-    )
-    measure(
-        [server.target("grpc")],
-        run=lambda request: generator.measure(dict(request, samples=str(path), batch=2, window_s=0.3, warmup_max_s=0)),
-    )
+@pytest.mark.parametrize("option", ["samples", "warmup"])
+def test_requests_can_come_from_a_warm_up_file(serve, measure, tmp_path, option):
+    path, server = tmp_path / "requests", serve("--digest", "--metadata", metadata(ids=(9, (-1, -1))))
+    ids, longer = numpy.arange(12, dtype="int64").reshape(4, 3), numpy.zeros((1, 5), "int64")
+    held = [{"ids": ids[:1]}, {"ids": ids[1:]}] + [{"ids": longer}] * (option == "warmup")
+    path.write_bytes(warmup.file(client.predict_request("m", inputs) for inputs in held))
+    changes = {"samples": None, option: str(path), "batch": 2, "window_s": 0.3, "warmup_max_s": 0}
+    (window,) = measure([server.target("grpc")], run=lambda request: generator.measure({**request, **changes}))[
+        "windows"
+    ]
     expected = [client.predict_request("m", {"ids": ids[rows]}) for rows in ([0, 1], [2, 3])]
     assert server.stop()["bodies"] == sorted(hashlib.sha256(body).hexdigest() for body in expected)
+    assert window["requests_from"] == {"samples": "samples", "warmup": "warm-up file"}[option]
+
+
+def test_a_warm_up_file_without_requests_for_the_signature_leaves_them_to_the_generator(serve, measure, tmp_path):
+    path, server = tmp_path / "requests", serve("--metadata", metadata(ids=(9, (-1, 2))))
+    changes = {"samples": None, "warmup": str(path), "window_s": 0.3, "warmup_max_s": 0}
+    path.write_bytes(warmup.file([client.predict_request("m", {"x": numpy.zeros(3, "float32")}, "other")]))
+    (window,) = measure([server.target("grpc")], run=lambda request: generator.measure({**request, **changes}))[
+        "windows"
+    ]
+    assert window["requests_from"] == "signature" and window["ok"] > 0
+    path.write_text("no records")
+    with pytest.raises(FleetError, match=f"^{path}: it is not a warm-up file: "):
+        measure([server.target("grpc")], run=lambda request: generator.measure({**request, **changes}))
 
 
 def test_a_signature_that_is_not_there_is_one_clear_line(serve, measure):

@@ -73,7 +73,9 @@ def test_a_host_that_no_play_planned_before_is_planned_by_the_role_and_what_cann
     tmp_path,
 ):
     status, said = play(tmp_path)
-    assert status == 0 and "unasked: without samples the role generates requests from the signature" in said, said
+    assert status == 0 and "unasked: without samples the role sends the requests of the model's warm-up file" in said, (
+        said
+    )
     assert (
         "unasked cannot be measured, so the configuration of the plan stays: unasked: no published variant of the model"
         in said

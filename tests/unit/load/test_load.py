@@ -26,6 +26,7 @@ PLAIN = {
     "objective_ms": None,
     "deadline_s": 10.0,
     "samples": None,
+    "warmup": None,
     "seed": 0,
 }
 

@@ -35,7 +35,9 @@ class Host:
         self.calls.append((module.rpartition(".")[2], given))
         return getattr(self, module.rpartition(".")[2])(**given)
 
-    def find(self, **_given):
+    def find(self, patterns=None, **_given):
+        if patterns:
+            return {"files": [{"path": path} for path in self.warmups]}
         return {"files": [{"path": f"/m/m/{form}", "isdir": True} for form in ("saved_model", "tflite_dynamic_range")]}
 
     def batching_parameters(self, **_given):
@@ -63,10 +65,17 @@ class Host:
             self._server(target)["asked"].append("load")
         found = [self._window(target) for name in windows for target in targets if target["name"] == name]
         return {
-            "windows": [dict(window, rate_rps=given["rate_rps"] or 7.0) for window in found]
-            if given["loop"] == "open"
-            else found
+            "windows": [
+                dict(
+                    window,
+                    rate_rps=(given["rate_rps"] or 7.0) if given["loop"] == "open" else None,
+                    requests_from="samples" if given["samples"] else "warm-up file" if given["warmup"] else "signature",
+                )
+                for window in found
+            ]
         }
+
+    warmups = ()
 
     def _server(self, target):
         return self.servers[target["port"] - (target["protocol"] == "rest")]
@@ -499,6 +508,7 @@ class AtARate(Host):
             "target": target["name"],
             "goodput_rps": rate_rps,
             "throughput_rps": rate_rps if p99_ms else rate_rps / 2,
+            "requests_from": "samples",
             "rate_rps": rate_rps,
             "requests": count,
             "ok": count,
@@ -668,3 +678,20 @@ def test_a_killed_search_for_the_highest_rate_goes_on_after_its_last_window(tmp_
         tuned("grpc", LITE, host=first, **options)
     assert tuned("grpc", LITE, host=second, **options)["total"]["open_loop"]["highest_rps"]["after"] > 0
     assert second.limit == 99 - (10 - 4)
+
+
+@pytest.mark.parametrize(
+    "changes, sent, requests_from",
+    [
+        ({}, "/m/m/saved_model/10/assets.extra/tf_serving_warmup_requests", "warm-up file"),
+        ({"traffic": {"dimensions": {"*": 8}}}, None, "signature"),
+        ({"samples": "/s.npz"}, None, "samples"),
+    ],
+)
+def test_without_samples_the_requests_are_those_that_the_newest_version_warms_up_with(changes, sent, requests_from):
+    host = Host()
+    host.warmups = [f"/m/m/saved_model/{version}/assets.extra/tf_serving_warmup_requests" for version in (9, 10, 2)]
+    found = tuned("grpc", LITE, host=host, **{"samples": None, **changes})
+    assert {given["warmup"] for module, given in host.calls if module == "load_test"} == {sent}
+    assert found["method"]["requests_from"] == requests_from
+    assert found["steps"][0]["kept"] is (requests_from == "samples"), "they verify no answers"
