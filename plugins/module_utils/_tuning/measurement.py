@@ -150,29 +150,33 @@ class Measurement:
         """Return the highest rate at which the p99 of each side met the latency objective, or None if it met it at none that was measured.
 
         closed_rps: the rates of a closed loop. Halve the range from 0 to a higher rate, in turns of the sides, as long as the budget and the longest
-        window allow it.
+        window allow it. A void window leaves the range as it is.
         """
         low, high = dict.fromkeys(sides, 0.0), {side: _ABOVE_CLOSED * closed_rps[side] for side in sides}
         for side in list(sides) * _RATE_STEPS:
             rate_rps = (low[side] + high[side]) / 2
             if rate_rps and P99_REQUESTS / rate_rps < min(self._left_s(), self._options["window_max_s"]):
-                (low if self._meets_objective(sides[side], side, rate_rps) else high)[side] = rate_rps
+                windows = self._at_rate(sides[side], side, rate_rps)
+                if not windows[0]["void"]:
+                    (low if self._meets_objective(windows) else high)[side] = rate_rps
         return {side: rate_rps or None for side, rate_rps in low.items()}
 
-    def _meets_objective(self, of: Configuration, side: str, rate_rps: float) -> bool:
-        """Return whether a server keeps up with a rate and its p99 is within the objective. The answer is no if that was not seen."""
+    def _at_rate(self, of: Configuration, side: str, rate_rps: float) -> list[dict[str, Any]]:
+        """Return the window of a server at a rate, from the log if it is there. A void window is not logged, but measured again."""
         key = steps.digest(["rate", side, rate_rps, of, self._identity])
-        windows = self._log.get(key)
+        windows: list[dict[str, Any]] | None = self._log.get(key)
         if windows is None:
             load = {**self.traffic.open(rate_rps), "window_requests": P99_REQUESTS, "seed": self._options["seed"]}
-            target = {side: self.servers.target(of, side)}
-            windows = self.servers.load(target, [side], **load)
+            windows = self.servers.load({side: self.servers.target(of, side)}, [side], **load)
             if windows[0]["void"]:
-                windows = self.servers.load(target, [side], **load)
-            self._log.add(key, windows)
-        figures = merged(windows, side)
-        p99_ms = figures and keeps_up(windows) and figures["p99_ms"]
-        return bool(p99_ms) and p99_ms <= self._options["objective_p99_ms"]
+                self.voids.append(windows[0]["void"])
+            else:
+                self._log.add(key, windows)
+        return windows
+
+    def _meets_objective(self, windows: Sequence[Any]) -> bool:
+        p99_ms = histogram.merged(windows)["p99_ms"]
+        return keeps_up(windows) and p99_ms is not None and p99_ms <= self._options["objective_p99_ms"]
 
 
 def latency_pair(windows: Sequence[Mapping[str, Any]]) -> Pair | None:
