@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, cast
 
@@ -34,6 +35,7 @@ class BeforeAfter(TypedDict):
     after: float | None
 
 
+MOST_FAILURES = 0.01  # of the requests
 CANDIDATE_KEYS = ("name", "change", "reason", "model")
 
 
@@ -108,6 +110,26 @@ def judge(
     if objective_p99_ms is not None and now is not None and now > objective_p99_ms and (was is None or now > was):
         return False, f"p99 of {now:.1f} ms misses the objective of {objective_p99_ms:g} ms"
     return comparison.verdict == "gain", comparison.reason
+
+
+def failures(windows: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return how many more requests fail with the candidate than with the baseline, as a clause, or None if it is at most MOST_FAILURES of them.
+
+    A server that rejects large requests, such as those above max_batch_size, answers the small ones faster.
+    """
+    errors = {"baseline": Counter[str](), "candidate": Counter[str]()}
+    requests = Counter[str]()
+    for window in windows:
+        if not window["void"]:
+            errors[window["target"]].update(window["errors"])
+            requests[window["target"]] += window["requests"]
+    before, after = (sum(errors[side].values()) / max(requests[side], 1) for side in errors)
+    if after <= before + MOST_FAILURES:
+        return None
+    codes = ", ".join(sorted(errors["candidate"]))
+    return (
+        f"{after * 100:.1f} % of its requests fail ({codes}), {before * 100:.1f} % of those that it was compared with"
+    )
 
 
 def step(

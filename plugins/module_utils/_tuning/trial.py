@@ -33,6 +33,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter, Candidate
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import P99_REQUESTS
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
@@ -309,6 +310,9 @@ class Trial:
         )
         if kept and tried["form"] != best["form"] and not self.options["samples"]:
             kept, reason = False, f"{reason}; another variant is kept only with samples to verify its answers"
+        failures = steps.failures(measured.windows)
+        if failures:
+            kept, reason = False, f"{reason}; but {failures}"
         fragile = self.servers.fragile(tried)
         if fragile and kept:
             kept = self.options["accept_fragile"]
@@ -392,7 +396,8 @@ class Trial:
         traffic = self._measurement.traffic
         if rate_rps < 1 and not traffic.has_rate:
             return None
-        seconds = max(self.options["window_s"], min(10.0, 1200 / (traffic.rate_rps or rate_rps or 1)))
+        longest_s = 60.0 if traffic.has_rate else 10.0  # who gives a rate wants its p99
+        seconds = max(self.options["window_s"], min(longest_s, P99_REQUESTS / (traffic.rate_rps or rate_rps or 1)))
         load = traffic.open(None if traffic.has_rate else rate_rps)
         windows = self.servers.load(sides, list(sides), window_s=seconds, seed=self.options["seed"], **load)
         return _open_loop(windows)

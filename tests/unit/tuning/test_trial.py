@@ -95,6 +95,7 @@ class Host:
             "goodput_rps": rate,
             "throughput_rps": rate,
             "requests": 200,
+            "errors": {},
             "duration_s": 1.0,
             "histogram": counted.encode().decode(),
             "void": None,
@@ -695,3 +696,34 @@ def test_without_samples_the_requests_are_those_that_the_newest_version_warms_up
     assert {given["warmup"] for module, given in host.calls if module == "load_test"} == {sent}
     assert found["method"]["requests_from"] == requests_from
     assert found["steps"][0]["kept"] is (requests_from == "samples"), "they verify no answers"
+
+
+def test_a_server_that_rejects_the_large_requests_is_not_kept_although_it_answers_the_others_faster():
+    class Rejecting(Host):
+        def _window(self, target):
+            window = super()._window(target)
+            return (
+                dict(window, errors={"INVALID_ARGUMENT": 20})
+                if self._server(target)["batching_parameters_file"]
+                else window
+            )
+
+    host = Rejecting(lambda server, _rounds: 1.5 if server["batching_parameters_file"] else 1.0)
+    found = tuned("grpc", BATCHING, host=host, traffic={"batch_sizes": {1: 9, 64: 1}})
+    (step,) = found["steps"]
+    assert (
+        step["gain"] == pytest.approx(0.5, abs=0.01) and not step["kept"] and found["configuration"] == found["start"]
+    )
+    assert step["reason"].endswith(
+        "; but 10.0 % of its requests fail (INVALID_ARGUMENT), 0.0 % of those that it was compared with"
+    )
+
+
+@pytest.mark.parametrize("before, after, kept", [(0, 2, True), (0, 3, False), (20, 22, True), (20, 0, True)])
+def test_a_few_failures_more_are_no_reason(before, after, kept):
+    class Failing(Host):
+        def _window(self, target):
+            lite = "tflite" in self._server(target)["model_base_path"]
+            return dict(super()._window(target), errors={"UNAVAILABLE": after if lite else before})
+
+    assert tuned("grpc", LITE, host=Failing())["steps"][0]["kept"] is kept  # of 200 requests in a window
