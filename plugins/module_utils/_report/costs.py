@@ -15,14 +15,16 @@ _SECONDS_PER_HOUR, _MILLION = 3600, 1e6
 def costs(hosts: Sequence[Host], classes: Sequence[TuningClass]) -> list[Cost]:
     """Return the costs of each model for each measured class, and for all these classes together if there are several.
 
-    All hosts of a class count with the goodput of the host that was measured. Hosts without a price are left out.
+    All hosts of a class count with the goodput of the host that was measured. Hosts without a price are left out, and tunings for latency, which measure no
+    full load.
     """
     known = {host["host"]: host for host in hosts}
     found: dict[str | None, list[tuple[str, list[float], Tuning]]] = {}
     for one in classes:
         prices = [price for price in (known[name]["price_per_hour"] for name in one["hosts"]) if price is not None]
         for tuning in known[one["tuned_host"]]["tunings"] if one["tuned_host"] and prices else ():
-            found.setdefault(tuning["model"], []).append((one["tuning"], prices, tuning))
+            if tuning["method"].get("goal") != "latency":
+                found.setdefault(tuning["model"], []).append((one["tuning"], prices, tuning))
     made = []
     for model, measured in found.items():
         made += [_cost(model, name, [(prices, tuning)]) for name, prices, tuning in measured]

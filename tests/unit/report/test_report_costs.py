@@ -57,6 +57,12 @@ def test_nothing_is_said_without_a_price_or_a_measurement():
     assert costs(host("a1", "A", None, 100, 400), host("b1", "B", 1.8)) == []
 
 
+def test_a_tuning_for_latency_measured_no_full_load():
+    latency = host("a1", "A", 0.36, 100, 400)
+    latency["tunings"][0]["method"]["goal"] = "latency"
+    assert costs(latency) == []
+
+
 def test_what_was_not_measured_costs_an_unknown_amount():
     assert costs(host("a1", "A", 0.36, None, 400)) == [("A", 1, 0.36, None, pytest.approx(0.25))]
     assert costs(host("a1", "A", 0.36, 0, 400)) == [("A", 1, 0.36, None, pytest.approx(0.25))]

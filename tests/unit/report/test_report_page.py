@@ -305,3 +305,14 @@ def test_capabilities_with_holes_are_shown(capabilities):
 
 def test_no_host_at_all_is_a_page_too():
     assert "0 hosts" in words_of(render([]))
+
+
+def test_a_tuning_for_latency_is_not_called_one_of_goodput():
+    hosts = load("gains")
+    assert "Goodput, as a multiple of the start's" in words_of(render(hosts))
+    hosts[0]["tunings"][0]["method"]["goal"] = "latency"
+    told = words_of(render(hosts))
+    assert (
+        "Goodput, as a multiple of the start's" not in told and "Speed (1 / p99), as a multiple of the start's" in told
+    )
+    assert "The goal is the lowest p99 at the same rate" in told
