@@ -154,7 +154,6 @@ def tune(tmp_path, candidates, *options):
                         "samples": str(HOME / "source" / "samples.npz"),
                         "metric": "accuracy",
                         "allowed_loss": 0.01,
-                        "objective_p99_ms": 500,
                         "instances": 2,
                         "window_s": 0.5,
                         "cpus": _cpus(),
