@@ -64,7 +64,7 @@ class Measurement:
         self.traffic = traffic(options["traffic"])
         self._paired, self._load, self.result = comparison.paired, self.traffic.closed(), "goodput"
         if options["goal"] == "latency":
-            requests = max(options["window_requests"], math.ceil(P99_REQUESTS / options["rounds"]))
+            requests = max(options["window_requests"], P99_REQUESTS)  # a pair with one void round counts
             self._paired, self._load = latency_pair, {**self.traffic.open(), "window_requests": requests}
             self.result = "p99 at the rate"
         self.voids: list[str] = []
@@ -114,7 +114,11 @@ class Measurement:
             found = comparison.compare(pairs, self._scatter, rules, left)
             if left <= 0 or found.verdict != "inconclusive":
                 break
-        self.voids += [window["void"] for window in windows if window["void"]]
+        voids = [window["void"] for window in windows if window["void"]]
+        if voids and not pairs:
+            reason = f"{found.reason}; {len(voids)} of {len(windows)} windows were void"
+            found = dataclasses.replace(found, reason=reason)
+        self.voids += voids
         self._scatter = self._scatter.with_pairs(pairs, equal=before == after)
         return Measured(found, windows, accuracy)
 

@@ -95,11 +95,11 @@ def _check_rate(options: Mapping[str, Any], sent: Traffic) -> None:
             where="traffic",
             remedy="Set rate_rps or arrivals of the traffic.",
         )
-    requests = (sent.rate_rps or P99_REQUESTS) * options["rounds"] * max(options["window_s"], options["window_max_s"])
+    window_s = max(options["window_s"], options["window_max_s"])
+    requests = (sent.rate_rps or P99_REQUESTS) * window_s
     if requests < P99_REQUESTS:
         raise FleetError(
-            f"{options['rounds']} windows of at most {options['window_max_s']:g} s at {sent.rate_rps:g} requests/s have "
-            f"{requests:.0f} requests, but a p99 needs {P99_REQUESTS}",
-            where="rounds",
-            remedy="Raise rounds or window_max_s, or set the goal goodput.",
+            f"a window of at most {window_s:g} s at {sent.rate_rps:g} requests/s has {requests:.0f} requests, but a p99 needs {P99_REQUESTS}",
+            where="window_max_s",
+            remedy="Raise it, or set the goal goodput.",
         )

@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._load import load_
 _TYPES = {"concurrency": "int", "rate_rps": "float", "arrivals": "path"}
 KEYS = ("batch_sizes", "dimensions", *_TYPES)
 _CONCURRENCY = 8
-P99_REQUESTS = 1200  # of a server for a p99, which needs 1,000; random arrivals can be fewer than planned
+P99_REQUESTS = 1200  # of a window for a p99, which needs 1,000; random arrivals can be fewer than planned
 
 
 @dataclasses.dataclass(frozen=True)

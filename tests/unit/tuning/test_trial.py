@@ -538,7 +538,7 @@ def test_the_goal_latency_keeps_what_has_the_lowest_p99_at_the_rate_of_the_traff
     assert found["total"]["open_loop"]["after"]["p99_ms"] == pytest.approx(20, rel=0.01)
     loads = [given for module, given in host.calls if module == "load_test"]
     # 1,000 answers show a p99, and 1,200 planned ones are 1,000 at least: the deviation of a Poisson count is its root.
-    assert all(one["loop"] == "open" and one["rate_rps"] == 200.0 and one["window_requests"] == 600 for one in loads)
+    assert all(one["loop"] == "open" and one["rate_rps"] == 200.0 and one["window_requests"] == 1200 for one in loads)
     assert (found["method"]["goal"], found["method"]["loop"], found["method"]["concurrency"]) == (
         "latency",
         "open",
@@ -577,8 +577,8 @@ def test_errors_are_no_answers_at_the_rate():
         ),
         (
             {"goal": "latency", "traffic": {"rate_rps": 2.0}},
-            "rounds: 2 windows of at most 120 s at 2 requests/s have 480 requests, but a p99 needs 1200. "
-            "Raise rounds or window_max_s, or set the goal goodput.",
+            "window_max_s: a window of at most 120 s at 2 requests/s has 240 requests, but a p99 needs 1200. "
+            "Raise it, or set the goal goodput.",
         ),
     ],
 )
@@ -727,3 +727,21 @@ def test_a_few_failures_more_are_no_reason(before, after, kept):
             return dict(super()._window(target), errors={"UNAVAILABLE": after if lite else before})
 
     assert tuned("grpc", LITE, host=Failing())["steps"][0]["kept"] is kept  # of 200 requests in a window
+
+
+def test_a_round_that_a_busy_machine_made_void_does_not_lose_the_pair():
+    class Busy(AtARate):
+        def _at(self, rate_rps, server, target, count):
+            return dict(super()._at(rate_rps, server, target, count), void="late" if self.rounds % 4 == 1 else None)
+
+    found = tuned("grpc", LITE, host=Busy(of_variant(30.0, 20.0)), **LATENCY)
+    assert (found["noise"]["instances"], found["noise"]["rounds"]) == (3, 3) and found["steps"][0]["kept"]
+
+
+def test_a_machine_on_which_nothing_can_be_measured_is_told():
+    class Overloaded(AtARate):
+        def _at(self, rate_rps, server, target, count):
+            return dict(super()._at(rate_rps, server, target, count), void="late")
+
+    reason = tuned("grpc", host=Overloaded(of_variant(30.0, 20.0)), **LATENCY)["noise"]["reason"]
+    assert reason.endswith("with p99 at the rate, and the noise is unknown; 12 of 12 windows were void")
