@@ -13,6 +13,7 @@ Fault = Union[int, str, None]  # a code of NVML or a word of _capability.gpus; N
 Answers = dict[
     tuple[Union[int, None], str], tuple[Fault, Any]
 ]  # what NVIDIA's driver answers: (GPU's index or None, question) -> (fault, value)
+MOST_INSTANCES = 8  # MIG slices of a GPU
 
 
 class Caches(TypedDict):

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpus
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    MOST_INSTANCES,
     Answers,
     GpuDetails,
     GpuHealth,
@@ -82,7 +83,7 @@ def _details_of(answers: Answers, gpu: int, xids: dict[str, list[int]] | None) -
         },
         "mig_free_memory_mib": [
             memory["free"] >> 20
-            for memory in (value(f"mig.{index}.memory") for index in range(gpus.MOST_INSTANCES))
+            for memory in (value(f"mig.{index}.memory") for index in range(MOST_INSTANCES))
             if memory
         ],
         "xids": xids.get(place or "", []) if xids is not None else None,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import (
+    MOST_INSTANCES,
     Answers,
     Fault,
     GpuDevice,
@@ -115,7 +116,6 @@ _SMI_ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9
 _SMI_INSTANCE = re.compile(r"^\s+MIG\s+(\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)")
 _SMI_GPU = re.compile(r"^GPU (\d+): ")
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
-MOST_INSTANCES = 8
 # What an answer must be to make sense: CUDA 12.4 is 12040, and no GPU has a pebibyte.
 _SENSIBLE: dict[str, Callable[[Any], bool]] = {
     "cuda": lambda number: 0 <= number < 100000,

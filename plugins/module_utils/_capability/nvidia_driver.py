@@ -27,17 +27,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 
 _NVIDIA, _PCI = "10de", "sys/bus/pci/devices"
-_LIBRARY = "libnvidia-ml.so.1"
-_LIBRARY_PLACES = (
-    "usr/lib/x86_64-linux-gnu",
-    "usr/lib/aarch64-linux-gnu",
-    "usr/lib64",
-    "usr/lib",
-    "usr/lib/wsl/lib",
-    "run/opengl-driver/lib",
-    "run/nvidia/driver/usr/lib/x86_64-linux-gnu",
-    "run/nvidia/driver/usr/lib64",
-)
 _PROGRAM_PLACES = ("usr/bin", "usr/local/bin", "bin", "usr/lib/wsl/lib", "usr/local/nvidia/toolkit", "opt/bin")
 _CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 _VERSION = re.compile(r"version:? v?(\d+\.\d+\.\d+\S*)")
@@ -84,11 +73,7 @@ def _on_the_bus(files: Files, place: str) -> dict[str, Any]:
 
 def _ask(files: Files, addresses: list[str], detail: bool, begun: float) -> tuple[Answers, str | None]:
     """(answers, why there are none or None): the library's, and where it left something open nvidia-smi's."""
-    answers: Answers = {}
-    for library in _libraries(files):
-        answers = gpus.sensible(nvml.read(library, detail, max(1.0, _NVML_LIMIT_S - (time.monotonic() - begun))))
-        if answers.get((None, "load"), (None, None))[0] != nvml.LIBRARY_NOT_FOUND:
-            break
+    answers = gpus.sensible(nvml.read_host(files, detail, _NVML_LIMIT_S - (time.monotonic() - begun)))
     if not gpus.lacking(answers):
         return answers, None
     program = _program(files, "nvidia-smi")
@@ -99,14 +84,6 @@ def _ask(files: Files, addresses: list[str], detail: bool, begun: float) -> tupl
     )
     whole = gpus.filled(answers, gpus.sensible(more))
     return whole, None if gpus.value_of(whole, None, "count") else gpus.failure_of(answers, said)
-
-
-def _libraries(files: Files) -> list[str]:
-    """Where the library may be: first wherever the loader of this system finds it."""
-    places = [f"{place}/{_LIBRARY}" for place in _LIBRARY_PLACES]
-    return ([_LIBRARY] if files.root == "/" else []) + [
-        files.path(place) for place in places if files.exists(place)
-    ] or [files.path(places[0])]
 
 
 def _program(files: Files, name: str) -> str | None:

@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, Union
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import Answers
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability.gpus import MOST_INSTANCES
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts import MOST_INSTANCES, Answers
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 
 try:
     import ctypes
@@ -29,6 +29,17 @@ except ImportError:  # a Python that was built without libffi
     HAS_CTYPES = False
 
 Question = tuple[Union[int, None], str]  # the GPU's index or None, what is asked
+_LIBRARY = "libnvidia-ml.so.1"
+_LIBRARY_PLACES = (
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib/aarch64-linux-gnu",
+    "usr/lib64",
+    "usr/lib",
+    "usr/lib/wsl/lib",
+    "run/opengl-driver/lib",
+    "run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "run/nvidia/driver/usr/lib64",
+)
 LIMIT_S = 9.0
 CRASHED, HUNG = "crash", "hang"
 FUNCTION_NOT_FOUND, LIBRARY_NOT_FOUND = 13, 12
@@ -38,6 +49,35 @@ _SLOW, _PATIENCE_SLOW, _PATIENCE = ("load", "init", "handle"), 1 / 2, 3 / 16
 _NEEDED = ("load", "init", "count")
 _MOST_GPUS, _MOST_LINKS, _MOST_PROCESSES, _TEXT_BYTES = 64, 36, 256, 96
 _PR_SET_PDEATHSIG = 1
+
+
+def read_host(files: Files, detail: bool = False, limit_s: float = LIMIT_S) -> Answers:
+    """What the first library of a host that can be loaded answers; as read() does."""
+    deadline = time.monotonic() + limit_s
+    answers: Answers = {}
+    for path in _libraries(files):
+        answers = read(path, detail, max(1.0, deadline - time.monotonic()))
+        if answers.get((None, "load"), (None, None))[0] != LIBRARY_NOT_FOUND:
+            break
+    return answers
+
+
+def process_ids(files: Files) -> list[int] | None:
+    """The processes that compute on the GPUs of a host, or None if the driver tells of no GPU which they are."""
+    told = [
+        value
+        for (_gpu, question), (fault, value) in read_host(files, detail=True).items()
+        if question == "processes" and fault is None
+    ]
+    return [pid for processes in told for pid, _bytes in processes] if told else None
+
+
+def _libraries(files: Files) -> list[str]:
+    """Where the library may be: first wherever the loader of this system finds it."""
+    places = [f"{place}/{_LIBRARY}" for place in _LIBRARY_PLACES]
+    return ([_LIBRARY] if files.root == "/" else []) + [
+        files.path(place) for place in places if files.exists(place)
+    ] or [files.path(places[0])]
 
 
 def read(path: str, detail: bool = False, limit_s: float = LIMIT_S) -> Answers:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, nvidia
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import gpu_use, nvml
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
@@ -196,11 +196,11 @@ class Deployment:
 
     def _use_gpus(self, identifier: str) -> None:
         """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
-        details = nvidia.read(Files(), (), detail=True)[2]
-        listed = [process["pid"] for gpu in details for process in gpu["processes"] or ()] if details else None
         # The earlier log of a restarted container lists the GPUs of that time.
         log = self._engine.last_lines(identifier, since=self._engine.inspect(identifier)["State"]["StartedAt"])
-        verdict = gpu_use.judge(log, self._spec.devices, listed, self._engine.process_ids(identifier))
+        verdict = gpu_use.judge(
+            log, self._spec.devices, nvml.process_ids(Files()), self._engine.process_ids(identifier)
+        )
         remedy = verdict["remedy"] or ""
         if verdict["used"] is False:
             raise checks.closed(

@@ -488,6 +488,13 @@ def test_details_tell_what_moves(lay):
     assert eight[0]["remapped_rows"] == {"correctable": 0, "uncorrectable": 0, "pending": False, "failed": False}
 
 
+def test_processes_on_gpus_are_known_only_where_the_driver_names_them(lay):
+    assert nvml.process_ids(lay("t4")) == [4242]  # as the description says
+    old = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2")
+    assert nvml.process_ids(lay("t4", lacking=old)) is None
+    assert nvml.process_ids(lay("t4", library=None)) is None
+
+
 def test_health_names_what_is_wrong(lay):
     files = lay("sick")
     one = read(files, detail=True)[2][0]
