@@ -9,7 +9,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, trial
-from ansible_collections.tfserving.fleet.plugins.plugin_utils import _output
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _embedded_program, _output
 
 
 class ActionModule(ActionBase):
@@ -37,6 +37,8 @@ def module_runner(action, task_vars):
     """Return a function that runs a module on the host of an action, and returns its result or raises FleetError."""
 
     def call(module, **arguments):
+        if module == "tfserving.fleet.model_server":
+            arguments = _embedded_program.send(action, arguments)
         answer = action._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
         if answer.get("failed"):
             cause = FleetError.from_dict(answer["fault"]) if answer.get("fault") else None

@@ -320,6 +320,9 @@ options:
         that reaches the server's ports can make it load a model.
     type: bool
     default: false
+  embedded_program:
+    description: Path of the embedded server's program, which is already on the host. For the action plugin, not for playbooks.
+    type: path
   read_only:
     description: Whether the container's root file system is read-only. Backend V(docker) only.
     type: bool
@@ -651,6 +654,7 @@ def main():
             "copies": {"type": "list", "elements": "dict", "default": [], "options": copy},
             "user": {"type": "str", "default": "65534:65534"},
             "embedded_allow_root": {"type": "bool", "default": False},
+            "embedded_program": {"type": "path"},
             "read_only": {"type": "bool", "default": True},
             "capabilities": {"type": "list", "elements": "str", "default": []},
             "restart_policy": {

@@ -54,16 +54,16 @@ def pack(entry: str) -> bytes:
     return packed.getvalue()
 
 
-def digest(entry: str) -> str:
-    """Return a hexadecimal digest of a program's sources."""
-    sources: dict[str, str] = {}
-    _collect(f"{PACKAGE}.{entry}", sources)
-    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+def digest(packed: bytes) -> str:
+    """Return a hexadecimal digest of a packed program's sources, however they are compressed."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        return hashlib.sha256(b"".join(archive.read(name) for name in archive.namelist())).hexdigest()
 
 
-def install(entry: str, directory: str) -> str:
-    """Write the packed program below directory unless an identical file that other accounts cannot change exists. Return its path."""
-    packed = pack(entry)
+def install(entry: str, directory: str, packed: bytes | None = None) -> str:
+    """Write the program below directory unless an identical file that other accounts cannot change exists. Return its path. packed: the program, if it is
+    packed already."""
+    packed = packed or pack(entry)
     name = f"{entry.rpartition('.')[2]}-{hashlib.sha256(packed).hexdigest()[:16]}.pyz"
     path = os.path.join(directory, name)
     shared_folders.refuse_foreign(directory)
@@ -209,19 +209,21 @@ def _collect(name: str, sources: dict[str, str]) -> None:
     """Add a module and its imports from this collection, without importing them: some load libraries for seconds."""
     if name in sources:
         return
-    sources[name] = cast(str, _source(name))
+    sources[name] = cast(str, source(name))
     for origin, several, one in _IMPORT.findall(sources[name]):
         names = [part.split()[0] for part in (several or one).split(",") if part.strip()]
-        for candidate in [f"{origin}.{name}" for name in names] if _source(origin) is None else [origin]:
+        for candidate in [f"{origin}.{name}" for name in names] if source(origin) is None else [origin]:
             _collect(candidate, sources)
 
 
 @functools.cache
-def _source(name: str) -> str | None:
-    """Return the source of a module, or None for a package. Asking the module's own specification would compile it in Ansible's payload."""
+def source(name: str) -> str | None:
+    """Return the source of a module, or None for a package and for what Ansible did not bring.
+
+    Asking the module's own specification would compile it in Ansible's payload."""
     package, _dot, module = name.rpartition(".")
     specification: Any = importlib.util.find_spec(package)
-    for folder in specification.submodule_search_locations:
+    for folder in specification.submodule_search_locations if specification else ():
         path = os.path.join(folder, f"{module}.py")
         with contextlib.suppress(OSError):
             if not os.path.isdir(folder):

@@ -27,7 +27,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
-_SERVING = ("started", "proven")
 # Options that the embedded server does not support, and their defaults.
 _OF_CONTAINERS: dict[str, Any] = {
     "monitoring": False,
@@ -52,7 +51,7 @@ def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], An
     if options["release"]:
         questions.parse(options["release"], "release")
     options = dict(options, models=_models(options), copy_of=None)
-    serves = options["state"] in _SERVING
+    serves = options["state"] in server_options.SERVING
     names = [options["name"]] if serves or options["name"] else _names(options)
     options["name"] = names[0]
     home = ServerFolder(options["state_directory"], server_options.check_name(options["name"]))
@@ -60,10 +59,7 @@ def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], An
         raise FleetError(
             "there is no model to serve", where="models", remedy="Set models, or model_name and model_base_path."
         )
-    needs_none = options["backend"] == "embedded" or (
-        options["backend"] == "auto" and serves and not _names_tensorflow_serving(options)
-    )
-    if needs_none:
+    if options["backend"] == "embedded" or server_options.starts_embedded(options):
         options["engine_socket"] = options["engine"] = None
         name = "embedded"
     else:
@@ -100,10 +96,12 @@ def _one(backend: Any, options: Mapping[str, Any], check_mode: bool, how: str | 
     looking.holds_lock = False
     try:
         with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
-            found: Any = _become(looking, how) if how in _SERVING else None
+            found: Any = _become(looking, how) if how in server_options.SERVING else None
             if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
                 return dict(found if check_mode else looking.when_ready(found))
-        with home.locked(timeout_s=max(60.0, options["ready_timeout_s"]), create=how in _SERVING and not check_mode):
+        with home.locked(
+            timeout_s=max(60.0, options["ready_timeout_s"]), create=how in server_options.SERVING and not check_mode
+        ):
             return dict(_become(backend.Backend(options, home, check_mode), how))
     except PermissionError as fault:
         raise FleetError(
@@ -114,7 +112,7 @@ def _one(backend: Any, options: Mapping[str, Any], check_mode: bool, how: str | 
 
 
 def _become(chosen: Any, how: str) -> Any:
-    if how in _SERVING:
+    if how in server_options.SERVING:
         return chosen.started(candidate_only=how == "proven")
     if how in (replicas.PREVIOUS, replicas.RESUME):
         return chosen.previous() if how == replicas.PREVIOUS else chosen.resumed()
@@ -221,18 +219,13 @@ def _models(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _chosen(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> str:
     """docker or embedded. Raises FleetError where that cannot be."""
     name = options["backend"]
-    if options["state"] not in _SERVING:
+    if options["state"] not in server_options.SERVING:
         known = (
             found["answers"] and engine.load_sdk() and server_containers.Servers(found["socket"]).alike(options["name"])
         )
         return name if name != "auto" else "docker" if known else "embedded"
     _refuse_docker(options, found, home)
     return "docker"
-
-
-def _names_tensorflow_serving(options: Mapping[str, Any]) -> bool:
-    """Return whether an option names what only TensorFlow Serving can be: the embedded server does not take its place."""
-    return any(options[name] for name in ("image", "release", "engine_socket"))
 
 
 def _refuse_options_of_containers(options: Mapping[str, Any]) -> None:

@@ -49,11 +49,9 @@ class Backend:
     _wanted: ServingConfiguration
 
     def __init__(self, options: Mapping[str, Any], folder: ServerFolder, check_mode: bool) -> None:
-        self._options, self._home, self._check_mode = (
-            options,
-            process.Home(folder.state_directory, folder.name),
-            check_mode,
-        )
+        self._options, self._check_mode = options, check_mode
+        self._packed = process.packed(options["embedded_program"]) if server_options.starts_embedded(options) else b""
+        self._home = process.Home(folder.state_directory, folder.name, self._packed)
         self._questions, self._warnings, self._gap_s = None, [], None
         self.is_unsure = False
 
@@ -202,7 +200,7 @@ class Backend:
             address=specifications.ADDRESS,
             files=container_files.digests(files),
             python=options["python"] or sys.executable,
-            program=program.digest(process.ENTRY)[:16],
+            program=program.digest(self._packed)[:16],
             batching_parameters_file=options["batching_parameters_file"],
             idle_exit_s=options["idle_exit_s"],
         )

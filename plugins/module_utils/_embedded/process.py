@@ -20,7 +20,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
@@ -41,10 +41,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
-if TYPE_CHECKING:  # So that Ansible brings the program along; it loads NumPy and gRPC, which its starter does not need.
-    from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main  # noqa: F401
-
-ENTRY = "_embedded.server.main"
+ENTRY = "_embedded.server.main"  # not imported: it loads NumPy and gRPC, and Ansible would bring it to hosts with a container engine
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
 _KEPT_LOG_BYTES = 4 << 20
@@ -57,11 +54,26 @@ _TELLING = re.compile(
 _Ended = Callable[[], Optional[Any]]
 
 
-class Home(ServerFolder):
-    """The folder of an embedded server. Use it inside `with home.locked():`."""
+def packed(path: str | None) -> bytes:
+    """Return the embedded server's program. path: the file that the action plugin sent, or None where its sources are at hand."""
+    if path is not None:
+        with open(path, "rb") as stream:
+            return stream.read()
+    if program.source(f"{program.PACKAGE}.{ENTRY}") is None:
+        raise FleetError(
+            "Ansible did not send the embedded server's program to this host",
+            where="embedded_program",
+            remedy="Run model_server as a task or with the command ansible, so that its action plugin runs.",
+        )
+    return program.pack(ENTRY)
 
-    def __init__(self, state_directory: str, name: str) -> None:
+
+class Home(ServerFolder):
+    """The folder of an embedded server. Use it inside `with home.locked():`. packed: the server's program."""
+
+    def __init__(self, state_directory: str, name: str, packed: bytes = b"") -> None:
         super().__init__(state_directory, name)
+        self._packed = packed
         self.log, self.models_file = self.path("server.log"), self.path(MODELS_FILE)
 
     def last_started(self) -> ServingConfiguration | None:
@@ -147,7 +159,7 @@ class Home(ServerFolder):
         begin: Callable[[], object] | None,
     ) -> subprocess.Popen[bytes]:
         """Return the Popen of a server. begin: called in the new process before it becomes the server; without it the server ends with this process."""
-        path = program.install(ENTRY, os.path.join(self.state_directory, "programs"))
+        path = program.install(ENTRY, os.path.join(self.state_directory, "programs"), self._packed)
         atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
         cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
 

@@ -12,6 +12,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
     account,
@@ -23,6 +24,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.host_resources import free_port
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import refused
+
+if TYPE_CHECKING:  # So that Ansible brings the program along; it loads NumPy and gRPC, which its starter does not need.
+    from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import main  # noqa: F401
 
 _READY = "Entering the event loop"
 _FAULT = re.compile(r"failed: ([A-Z_]+: [^\n]+)")

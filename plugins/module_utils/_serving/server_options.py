@@ -47,11 +47,22 @@ DOCKER_OWN_FLAGS = {
     "ssl_config_file": "ssl_config_file",
     "grpc_socket_path": "grpc_socket_directory",
 }
+SERVING = ("started", "proven")  # states of model_server in which a server serves
+# Options that name what only TensorFlow Serving can be: the embedded server does not take its place.
+_OF_TENSORFLOW_SERVING = ("image", "release", "engine_socket")
 # Flags that make a server print and end.
 _NOT_SERVING = ("version",)
 LONGEST_NAME = 64
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def starts_embedded(options: Mapping[str, Any]) -> bool:
+    """Return whether these options of model_server, of which the defaults can be missing, start an embedded server."""
+    backend = options.get("backend", "auto")
+    return options.get("state", "started") in SERVING and (
+        backend == "embedded" or backend == "auto" and not any(map(options.get, _OF_TENSORFLOW_SERVING))
+    )
 
 
 def check_name(name: str | None) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -165,3 +168,33 @@ def test_what_is_refused(deployment, variables, words):
     code, _changed, said = deployment.run(**variables)
     assert code != 0 and words in said
     assert not (deployment.state / "servers").exists() or not list((deployment.state / "servers").glob("*/server.pid"))
+
+
+@pytest.mark.parametrize(("engine", "is_sent"), [({"image": "registry.invalid/serving:1"}, False), ({}, True)])
+def test_only_hosts_that_serve_with_it_receive_the_embedded_server(engine, is_sent, tmp_path):
+    """What Ansible leaves of a call on the host; the call fails because there is no engine or no model."""
+    options = {
+        "name": "m",
+        "model_name": "m",
+        "model_base_path": str(tmp_path / "none"),
+        "state_directory": str(tmp_path / "state"),
+        "engine_socket": str(tmp_path / "none.sock") if engine else None,
+        **engine,
+    }
+    subprocess.run(
+        [Path(sys.executable).parent / "ansible", "localhost", "--check", "-m", "tfserving.fleet.model_server"]
+        + ["-a", json.dumps({key: value for key, value in options.items() if value})],
+        capture_output=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(tmp_path / "remote")},
+    )
+    (sent,) = (tmp_path / "remote").rglob("AnsiballZ_*.py")
+    packed = max(re.findall(r"[A-Za-z0-9+/=]{1000,}", sent.read_text(encoding="utf-8")), key=len)
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed))) as module:
+        assert not [name for name in module.namelist() if "/_embedded/server/" in name]
+    programs = list((tmp_path / "remote").rglob("embedded_server.pyz"))
+    assert bool(programs) == is_sent
+    for program in programs:
+        with zipfile.ZipFile(program) as archive:
+            assert any(name.endswith("/_embedded/server/main.py") for name in archive.namelist())
