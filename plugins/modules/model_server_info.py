@@ -124,6 +124,7 @@ asked:
 import glob
 import json
 import os
+import pathlib
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -161,8 +162,7 @@ def work(module):
 
 def _embedded(path):
     try:
-        with open(path, encoding="utf-8") as stream:
-            configuration = ServingConfiguration.from_dict(json.load(stream))
+        configuration = ServingConfiguration.from_dict(json.loads(pathlib.Path(path).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise FleetError(
             f"cannot read the state of a server ({fault})",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 
 _LONGEST_NAME = 128
@@ -24,8 +25,7 @@ class Files:
     def text(self, name: str) -> str:
         """Return the content, or the empty string."""
         try:
-            with open(self.path(name), "rb") as stream:
-                return stream.read().decode("utf-8", "replace")
+            return pathlib.Path(self.path(name)).read_bytes().decode("utf-8", "replace")
         except OSError:
             return ""
 

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
 
 def process_of(path: str) -> int | None:
     """Return the process id in the file (which contains it and its start), or None if the process has ended."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            pid, birth = json.load(stream)
+        pid, birth = json.loads(pathlib.Path(path).read_bytes())
     except (OSError, ValueError, TypeError):
         return None
     return pid if birth_of(pid) == birth else None
@@ -21,10 +21,10 @@ def process_of(path: str) -> int | None:
 def birth_of(pid: int) -> str | None:
     """Return the boot and the time of the start of a process, which differ if the number is reused, or None if it has ended."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
-            fields = stream.read().rpartition(")")[2].split()
-        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
-            boot = stream.read().strip()
+        fields = (
+            pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except (OSError, IndexError):
         return None
     return None if fields[0] in "ZX" else f"{boot} {fields[19]}"

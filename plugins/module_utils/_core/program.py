@@ -18,6 +18,7 @@ import importlib.util
 import io
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -115,8 +116,7 @@ def call(
                 account.become(user)  # First, because a change of the account clears the binding to the caller.
             bind_to_caller(cpu_set)
 
-        with open(request_path, "w", encoding="utf-8") as stream:
-            json.dump(request, stream)
+        pathlib.Path(request_path).write_text(json.dumps(request), encoding="utf-8")
         with open(os.path.join(directory, "output"), "w+b") as output:
             try:
                 process = subprocess.Popen(
@@ -176,8 +176,7 @@ def _result(text: str, entry: str) -> Any:
 def answer(argv: Sequence[str], work: Callable[[Any], Any]) -> int:
     """Read the request, write the result of work(request), and return the exit status: the body of a program's main()."""
     request_path, result_path = argv[1:3]
-    with open(request_path, encoding="utf-8") as stream:
-        request = json.load(stream)
+    request = json.loads(pathlib.Path(request_path).read_bytes())
     try:
         reply = {"result": work(request)}
     except FleetError as fault:
@@ -228,8 +227,7 @@ def source(name: str) -> str | None:
         with contextlib.suppress(OSError):
             if not os.path.isdir(folder):
                 return cast(bytes, specification.loader.get_data(path)).decode("utf-8")
-            with open(path, encoding="utf-8") as stream:
-                return stream.read()
+            return pathlib.Path(path).read_text(encoding="utf-8")
     return None
 
 

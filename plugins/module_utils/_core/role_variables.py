@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import pathlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, cast
@@ -139,8 +140,7 @@ def mentioned(*folders: str) -> frozenset[str]:
     for parent, _folders, names in (part for folder in folders for part in os.walk(folder)):
         for name in names:
             if name.endswith(".yml"):
-                with open(os.path.join(parent, name), encoding="utf-8") as stream:
-                    found.update(re.findall(rf"\b{WIDE_PREFIX}\w+", stream.read()))
+                found.update(re.findall(rf"\b{WIDE_PREFIX}\w+", pathlib.Path(parent, name).read_text(encoding="utf-8")))
     return frozenset(found)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import stat
 from collections.abc import Iterable, Mapping
 from typing import Optional
@@ -32,8 +33,7 @@ def put(desired: Texts, check_mode: bool, warnings: Iterable[str] = ()) -> tuple
 def _read(path: str) -> str | None:
     """Return the text at path, with invalid bytes replaced, or None if it does not exist. Raise FleetError if this account cannot replace the file."""
     try:
-        with open(path, "rb") as stream:
-            text = stream.read().decode("utf-8", "replace")
+        text = pathlib.Path(path).read_bytes().decode("utf-8", "replace")
     except FileNotFoundError:
         text = None
     except OSError as fault:

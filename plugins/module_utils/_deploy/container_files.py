@@ -10,6 +10,7 @@ import glob
 import hashlib
 import itertools
 import os
+import pathlib
 import shutil
 import stat
 from collections.abc import Collection, Iterable, Mapping
@@ -183,8 +184,7 @@ def wrong_batching(file: str | None, models: Iterable[ModelConfiguration]) -> st
     own = [sorted(glob.glob(f"{glob.escape(model.base_path)}/*/{manifest.BATCHING}")) for model in models]
     for path in itertools.chain([file] if file else [], *own):
         try:
-            with open(path, encoding="utf-8") as stream:
-                parameters.check(parameters.read(stream.read()) or {})
+            parameters.check(parameters.read(pathlib.Path(path).read_text(encoding="utf-8")) or {})
         except (OSError, UnicodeDecodeError):
             continue
         except FleetError as fault:
@@ -237,7 +237,6 @@ def _all_below(directory: str) -> list[str]:
 
 def _read(path: str, option: str) -> bytes:
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
+        return pathlib.Path(path).read_bytes()
     except OSError as fault:
         raise FleetError(f"cannot read {path}: {fault.strerror}", where=option) from fault

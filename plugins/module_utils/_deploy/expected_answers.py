@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -228,6 +229,6 @@ def _measure_by_function(path: str, python: str, answers: Any, labels: Any) -> A
 def _largest_batch(path: str) -> int:
     """Return how many rows a request of the checks may have under a file of batching parameters."""
     with contextlib.suppress(OSError, TypeError):
-        with open(path, encoding="utf-8") as stream:
-            return min(_EXAMPLES, (parameters.read(stream.read()) or {}).get("max_batch_size") or _EXAMPLES)
+        given = parameters.read(pathlib.Path(path).read_text(encoding="utf-8")) or {}
+        return min(_EXAMPLES, given.get("max_batch_size") or _EXAMPLES)
     return _EXAMPLES

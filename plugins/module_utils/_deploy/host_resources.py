@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pathlib
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -27,8 +28,8 @@ def process_on(port: int) -> str | None:
     for pid in sorted(filter(str.isdecimal, os.listdir("/proc")), key=int) if wanted else ():
         try:
             if any(os.readlink(f"/proc/{pid}/fd/{number}") in wanted for number in os.listdir(f"/proc/{pid}/fd")):
-                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
-                    return f"process {pid} ({stream.read().strip()})"
+                name = pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace")
+                return f"process {pid} ({name.strip()})"
         except OSError:  # it ended, or belongs to another user
             continue
     return None
@@ -38,8 +39,7 @@ def _listening(port: int) -> Iterator[str]:
     """The inodes of the sockets that listen on a port."""
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
-            with open(name, encoding="ascii") as stream:
-                rows = [line.split() for line in stream][1:]
+            rows = [line.split() for line in pathlib.Path(name).read_text(encoding="ascii").splitlines()[1:]]
         except OSError:
             continue
         yield from (row[9] for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port)

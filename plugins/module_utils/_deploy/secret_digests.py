@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import pathlib
 import secrets
 from collections.abc import Mapping
 
@@ -41,5 +42,4 @@ def _key(state_directory: str, check_mode: bool) -> bytes:
         with contextlib.suppress(FileExistsError):
             os.link(staged, path)
         os.unlink(staged)
-    with open(path, "rb") as stream:
-        return stream.read()
+    return pathlib.Path(path).read_bytes()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,8 +23,7 @@ def as_served(configuration: ServingConfiguration, models_file: str) -> ServingC
     """Return a configuration, its models with the labels and versions that the server's file of models says, as far as it can be read."""
     served: dict[str, dict[str, Any]] = {}
     with contextlib.suppress(OSError, ValueError, FleetError):
-        with open(models_file, encoding="utf-8") as stream:
-            served = model_config_list.served(stream.read(), models_file)
+        served = model_config_list.served(pathlib.Path(models_file).read_text(encoding="utf-8"), models_file)
     return replace(
         configuration, models=tuple(replace(one, **served.get(one.name, {})) for one in configuration.models)
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -57,8 +58,7 @@ _Ended = Callable[[], Optional[Any]]
 def packed(path: str | None) -> bytes:
     """Return the embedded server's program. path: the file that the action plugin sent, or None where its sources are at hand."""
     if path is not None:
-        with open(path, "rb") as stream:
-            return stream.read()
+        return pathlib.Path(path).read_bytes()
     if program.source(f"{program.PACKAGE}.{ENTRY}") is None:
         raise FleetError(
             "Ansible did not send the embedded server's program to this host",
@@ -79,8 +79,7 @@ class Home(ServerFolder):
     def last_started(self) -> ServingConfiguration | None:
         """Return the ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
         try:
-            with open(self.path("server.json"), encoding="utf-8") as stream:
-                return ServingConfiguration.from_dict(json.load(stream))
+            return ServingConfiguration.from_dict(json.loads(pathlib.Path(self.path("server.json")).read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 

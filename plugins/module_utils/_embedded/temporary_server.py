@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import re
 import subprocess
 import time
@@ -83,8 +84,7 @@ def version(
 
 def _wait(server: subprocess.Popen[bytes], log: str, end: float) -> None:
     while True:
-        with open(log, encoding="utf-8", errors="replace") as stream:
-            words = stream.read()
+        words = pathlib.Path(log).read_text(encoding="utf-8", errors="replace")
         if _READY in words:
             return
         if server.poll() is not None or time.monotonic() > end:

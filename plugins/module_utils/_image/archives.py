@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pathlib
 import shutil
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
@@ -53,8 +54,7 @@ def write(directory: str, image: Described, stream: Iterable[bytes]) -> Manifest
         parts: list[Part] = []
         for number, content in enumerate(_parts(stream)):
             name = _part(number)
-            with open(os.path.join(staged, name), "wb") as file:
-                file.write(content)
+            pathlib.Path(staged, name).write_bytes(content)
             parts.append({"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
         manifest: Manifest = {**image, "parts": parts}
         atomic_files.write_file(os.path.join(staged, MANIFEST), json.dumps(manifest, indent=1).encode())

@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import archives, builder, trial_start
@@ -157,8 +158,7 @@ class HostImage:
     def _host(self) -> tuple[str, list[str], list[tuple[int, int]]]:
         capabilities: Any = self.options["capabilities"]
         if not capabilities:
-            with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
-                capabilities = cpuinfo.read(stream.read(), os.uname().machine)
+            capabilities = cpuinfo.read(Files().text("proc/cpuinfo"), os.uname().machine)
         compute = [
             (gpu["compute"]["major"], gpu["compute"]["minor"])
             for gpu in capabilities.get("gpus") or ()

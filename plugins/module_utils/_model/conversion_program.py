@@ -9,6 +9,7 @@ import functools
 import importlib.metadata
 import math
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -139,8 +140,7 @@ def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gate
     )
     if ended["accepted"]:
         if form.lite:
-            with open(os.path.join(request["staged"], convert_tflite.FILE), "wb") as stream:
-                stream.write(content)
+            pathlib.Path(request["staged"], convert_tflite.FILE).write_bytes(content)
         left = {key: array[: judged["examples"]] for key, array in sampled.inputs.items()}
         labels = None if request["metric"] is None or sampled.labels is None else sampled.labels[: judged["examples"]]
         samples.write_answers(
@@ -299,8 +299,7 @@ def _warm_up(request: Mapping[str, Any], sampled: _Samples, ask: Ask) -> list[in
             ) from fault
     if not requests:
         return []
-    path = os.path.join(request["staged"], manifest.WARMUP)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as stream:
-        stream.write(content)
+    path = pathlib.Path(request["staged"], manifest.WARMUP)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     return warmup.look(content, {request["signature"]: request["contract"]})["batch_sizes"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import shutil
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -136,8 +137,7 @@ def remember_refusal(destination: str, refused: Refusal | None) -> None:
 def refusal(destination: str, key: str) -> Refusal | None:
     """What remember_refusal kept under the key, or None."""
     try:
-        with open(_refusal_file(destination), encoding="utf-8") as stream:
-            refused = json.load(stream)
+        refused = json.loads(pathlib.Path(_refusal_file(destination)).read_bytes())
         return refused if refused["key"] == key and refused["reason"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

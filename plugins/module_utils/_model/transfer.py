@@ -15,6 +15,7 @@ import hashlib
 import http.client
 import json
 import os
+import pathlib
 import posixpath
 import shutil
 import stat
@@ -308,8 +309,8 @@ def download(source: str, partial: Partial, checksum: str | None) -> str:
         answer = _open(source, {})
     with answer, open(path, "ab" if answer.status == 206 else "wb") as target:
         strong = answer.headers.get("ETag") or ""
-        with open(notes, "w", encoding="utf-8") as stream:
-            stream.write(strong if strong.startswith('"') else answer.headers.get("Last-Modified") or "")
+        validator = strong if strong.startswith('"') else answer.headers.get("Last-Modified") or ""
+        pathlib.Path(notes).write_text(validator, encoding="utf-8")
         expected = answer.headers.get("Content-Length")
         end = target.tell() + int(expected) if expected else None
         try:
@@ -367,8 +368,7 @@ def content_of(folder: str, where: str, digests: Digests) -> dict[str, FileEntry
 
 def _noted(path: str, notes: str) -> tuple[int, str]:
     try:
-        with open(notes, encoding="utf-8") as stream:
-            return os.path.getsize(path), stream.read()
+        return os.path.getsize(path), pathlib.Path(notes).read_text(encoding="utf-8")
     except OSError:
         return 0, ""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -129,8 +130,7 @@ def _poll(library: models.Library, path: str, interval_s: float) -> None:
 def read_text_proto(path: str, kind: str) -> Any:
     """Return the message of a text file; kind: its full name. Raises Status."""
     try:
-        with open(path, "rb") as stream:
-            content = stream.read()
+        content = pathlib.Path(path).read_bytes()
     except OSError as fault:
         code = "NOT_FOUND" if isinstance(fault, FileNotFoundError) else "UNKNOWN"
         raise status.Status(code, f"{path}; {fault.strerror}") from fault

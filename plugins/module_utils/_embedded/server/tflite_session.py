@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import os
+import pathlib
 import queue
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -41,8 +41,7 @@ class LiteSession:
 
     def __init__(self, path: str, interpreters: int) -> None:
         """Load path/model.tflite with so many interpreters (at least one). Raises Status."""
-        with open(os.path.join(path, FILE), "rb") as stream:
-            content = stream.read()
+        content = pathlib.Path(path, FILE).read_bytes()
         first = _Interpreter(content)
         self._inputs, self._outputs = first.inputs, first.outputs
         self.signatures = _signatures_of_file(content, self._inputs, self._outputs)
