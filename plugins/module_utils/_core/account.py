@@ -63,9 +63,9 @@ def needed(python: str | None, places: Iterable[str | None], trees: Iterable[str
     executable = shutil.which(python or "") or "/"
     library = os.path.join(os.path.dirname(os.path.dirname(executable)), "lib")
     found, seen = [executable, *filter(os.path.exists, [library])], set()
-    found += [_nearest(place) for place in places if place]
+    found += [shared_folders.nearest(place) for place in places if place]
     for tree in trees:
-        found.append(_nearest(tree))
+        found.append(shared_folders.nearest(tree))
         for parent, folders, names in os.walk(tree, followlinks=True):
             if os.path.realpath(parent) in seen:
                 folders[:], names = [], []
@@ -128,13 +128,6 @@ def _numbers(user: str, where: str = "user") -> tuple[int, int]:
             raise FleetError(f"{name!r} is not an account on this host", where=where) from None
         return int(name), int(group or name)
     return known.pw_uid, int(group or known.pw_gid)
-
-
-def _nearest(path: str) -> str:
-    path = os.path.abspath(path)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
 
 
 def _first_refused(uid: int, gid: int, paths: Sequence[str]) -> str:

@@ -122,6 +122,14 @@ def is_inside(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
 
 
+def nearest(path: str) -> str:
+    """Return a path, or the nearest folder above it that exists."""
+    path = os.path.abspath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def leaves(path: str, real: str) -> FleetError:
     """Return the FleetError for a link to a file outside of the copied folder."""
     return FleetError(

@@ -38,9 +38,7 @@ def _read(path: str) -> str | None:
         text = None
     except OSError as fault:
         raise FleetError(f"cannot read the file: {fault.strerror}", where=path) from fault
-    directory = os.path.dirname(path)
-    while not os.path.exists(directory):
-        directory = os.path.dirname(directory)
+    directory = shared_folders.nearest(os.path.dirname(path))
     if not os.access(directory, os.W_OK):
         raise FleetError(
             f"this user cannot write to {directory!r}", where=path, remedy="Set become: true, or use another path."

@@ -33,7 +33,6 @@ GRPC_PORT, REST_PORT = 8500, 8501
 TRIAL_ADDRESS, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
 SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
 CUDA_CACHE = "/var/cache/tfserving/cuda"
-USER = "65534:65534"
 RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
 _MOST_PROCESSES = 16384  # Threads count. A server on 256 CPUs has some 3,000.
 _USER = re.compile(r"(\d+)(?::\d+)?")

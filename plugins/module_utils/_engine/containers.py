@@ -46,9 +46,7 @@ class Containers(engine.Engine):
         """Pull an image. login: username and password. Raises FleetError."""
         try:
             with self._asking("pull"):
-                for line in self.api.pull(reference, stream=True, decode=True, auth_config=login):
-                    if "error" in line:
-                        raise FleetError(line["error"])
+                self._follow(self.api.pull(reference, stream=True, decode=True, auth_config=login), "pull")
         except engine.HelperFault:
             raise
         except FleetError as fault:

@@ -134,20 +134,17 @@ class Engine:
             raise BuildFailed("the engine ended the build without an image", None)
         return built
 
-    def pull(self, reference: str, on_line: Callable[[str], object] = lambda line: None) -> Image | None:
-        """Pull an image by digest or tag; return image()."""
+    def pull(self, reference: str) -> None:
+        """Pull an image by digest or tag."""
         with self._asking(f"pull {reference}"):
-            self._follow(self.api.pull(reference, stream=True, decode=True), f"pull {reference}", on_line)
-        return self.image(reference)
+            self._follow(self.api.pull(reference, stream=True, decode=True), f"pull {reference}")
 
-    def push(self, name: str, on_line: Callable[[str], object] = lambda line: None) -> str:
+    def push(self, name: str) -> str:
         """Push a name to its registry; return the reference by digest."""
         digest: str | None = None
         repository, _colon, tag = name.rpartition(":")
         with self._asking(f"push {name}"):
-            for event in self._follow(
-                self.api.push(repository, tag=tag, stream=True, decode=True), f"push {name}", on_line
-            ):
+            for event in self._follow(self.api.push(repository, tag=tag, stream=True, decode=True), f"push {name}"):
                 digest = (event.get("aux") or {}).get("Digest") or digest
         if not digest:
             raise FleetError(f"the registry returned no digest for {name!r}", where="registry", remedy="Run again.")
@@ -182,7 +179,7 @@ class Engine:
     def load(self, stream: Iterable[bytes]) -> None:
         """Load an archive, an iterable of bytes."""
         with self._asking("load"):
-            self._follow(self.api.load_image(stream), "load", lambda line: None)
+            self._follow(self.api.load_image(stream), "load")
 
     def create(
         self, image_id: str, command: Sequence[str] | None = None, files: bytes | None = None, **options: Any
@@ -264,7 +261,7 @@ class Engine:
             yield from ask()
 
     @staticmethod
-    def _follow(events: Iterable[dict[str, Any]], what: str, on_line: Callable[[str], object]) -> list[dict[str, Any]]:
+    def _follow(events: Iterable[dict[str, Any]], what: str) -> list[dict[str, Any]]:
         seen = []
         for event in events:
             if "error" in event:
@@ -273,7 +270,6 @@ class Engine:
                     where=what,
                     remedy="Fix the cause and run again. What was transferred is kept.",
                 )
-            on_line(event.get("status") or event.get("stream") or "")
             seen.append(event)
         return seen
 

@@ -16,6 +16,7 @@ from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files
 
 MANIFEST = "manifest.json"
 _PART_BYTES = 16 << 20  # of which a controller holds one in memory for each host it serves at a time
@@ -122,14 +123,8 @@ def is_whole(directory: str, manifest: Manifest) -> bool:
 def _damaged(directory: str, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
     """Yield (path, its checksum or None if it is missing) of each part that does not match the manifest."""
     for part in manifest["parts"]:
-        path, digest = os.path.join(directory, part["name"]), hashlib.sha256()
-        try:
-            with open(path, "rb") as file:
-                for content in iter(lambda: file.read(_READ_BYTES), b""):
-                    digest.update(content)
-            found: str | None = digest.hexdigest()
-        except FileNotFoundError:
-            found = None
+        path = os.path.join(directory, part["name"])
+        found = model_files.file_digest(path) if os.path.lexists(path) else None
         if found != part["sha256"]:
             yield path, found
 

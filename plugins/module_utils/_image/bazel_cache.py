@@ -16,6 +16,7 @@ import http.server
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -79,11 +80,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.send_response(200)
                 self.send_header("Content-Length", str(os.fstat(stream.fileno()).st_size))
                 self.end_headers()
-                while self.command == "GET":
-                    part = stream.read(_PART_BYTES)
-                    if not part:
-                        break
-                    self.wfile.write(part)
+                if self.command == "GET":
+                    shutil.copyfileobj(stream, self.wfile, _PART_BYTES)
         except FileNotFoundError:
             self._answer(404)
 

@@ -5,32 +5,28 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import held
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import held, whole
 
 _FLOAT, _PRODUCER = 1, 27
 
 
 def saved_model() -> bytes:
     """Return the bytes of its saved_model.pb. Fields by the numbers of TensorFlow's saved_model.proto, meta_graph.proto and graph.proto."""
-    dtype = _attribute("dtype", _number(6, _FLOAT))
-    placeholder = (
-        held(1, b"x") + held(2, b"Placeholder") + dtype + _attribute("shape", held(7, held(2, _number(1, -1))))
-    )
-    identity = held(1, b"y") + held(2, b"Identity") + held(3, b"x") + _attribute("T", _number(6, _FLOAT))
-    graph = held(1, placeholder) + held(1, identity) + held(4, _number(1, _PRODUCER))
+    dtype = _attribute("dtype", whole(6, _FLOAT))
+    placeholder = held(1, b"x") + held(2, b"Placeholder") + dtype + _attribute("shape", held(7, held(2, whole(1, -1))))
+    identity = held(1, b"y") + held(2, b"Identity") + held(3, b"x") + _attribute("T", whole(6, _FLOAT))
+    graph = held(1, placeholder) + held(1, identity) + held(4, whole(1, _PRODUCER))
     signature = (
         held(1, _entry("x", _tensor("x:0")))
         + held(2, _entry("y", _tensor("y:0")))
         + held(3, b"tensorflow/serving/predict")
     )
     information = held(4, b"serve")
-    return _number(1, 1) + held(
-        2, held(1, information) + held(2, graph) + held(5, _entry("serving_default", signature))
-    )
+    return whole(1, 1) + held(2, held(1, information) + held(2, graph) + held(5, _entry("serving_default", signature)))
 
 
 def _tensor(name: str) -> bytes:
-    return held(1, name.encode()) + _number(2, _FLOAT) + held(3, held(2, _number(1, -1)))
+    return held(1, name.encode()) + whole(2, _FLOAT) + held(3, held(2, whole(1, -1)))
 
 
 def _attribute(name: str, value: bytes) -> bytes:
@@ -39,13 +35,3 @@ def _attribute(name: str, value: bytes) -> bytes:
 
 def _entry(key: str, value: bytes) -> bytes:
     return held(1, key.encode()) + held(2, value)
-
-
-def _number(field: int, value: int) -> bytes:
-    """Return a varint field; negative numbers take the ten bytes of two's complement."""
-    value &= (1 << 64) - 1
-    out = bytearray([field << 3])
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes(out) + bytes([value])

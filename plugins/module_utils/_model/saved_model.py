@@ -132,16 +132,13 @@ def _variables_bytes(directory: str, needed: int, restored: Sequence[str]) -> in
         )
     sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in names}
     shards = [match for match in map(_SHARD.match, names) if match]
-    if needed:
-        missing = (
-            checkpoint.INDEX not in names or not shards or any(len(shards) != int(match.group(1)) for match in shards)
+    is_whole = checkpoint.INDEX in names and shards and all(len(shards) == int(match.group(1)) for match in shards)
+    if needed and not is_whole:
+        raise FleetError(
+            f"files of its variables are missing; present: {', '.join(sorted(names)) or 'none'}",
+            where=folder,
+            remedy="Export or copy the whole model again.",
         )
-        if missing:
-            raise FleetError(
-                f"files of its variables are missing; present: {', '.join(sorted(names)) or 'none'}",
-                where=folder,
-                remedy="Export or copy the whole model again.",
-            )
     for path in filter(os.path.isfile, (os.path.join(folder, name) for name in names)):
         checkpoint.refuse_pointer(path, model_files.read_file(path, 64))
     if checkpoint.INDEX in names:

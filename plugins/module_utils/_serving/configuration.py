@@ -116,11 +116,8 @@ class ServingConfiguration:
             )
             return replace(self, flags=flags, batched_per_model=True, models=models)
         if batching and not self.is_batched and not any(model.batching is UNKNOWN for model in self.models):
-            return replace(self, flags=flags, models=self._batched({}))
+            return replace(self, flags=flags, models=tuple(replace(model, batching={}) for model in self.models))
         return replace(self, flags=flags)
-
-    def _batched(self, batching: Any) -> tuple[ModelConfiguration, ...]:
-        return tuple(replace(model, batching=batching) for model in self.models)
 
     def with_ports(self, grpc_port: int, rest_port: int | None) -> ServingConfiguration:
         """The same with ports that are chosen."""

@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import bounded, one_line
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textproto import writer
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import variants
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, variants
 
 
 class Unknown(enum.Enum):
@@ -59,7 +59,6 @@ class ModelConfiguration:
         )
 
 
-_NAME = re.compile(r"[^/:\s]+")
 _REMOTE = re.compile(r"[a-z0-9]+://")
 _POLICIES = ("latest", "specific", "all")
 
@@ -144,11 +143,7 @@ def check(models: Sequence[ModelConfiguration]) -> None:
     names = [one.name for one in models]
     for position, one in enumerate(models):
         where = f"models[{position}]"
-        if not _NAME.fullmatch(one.name or ""):
-            raise FleetError(
-                f"{one.name!r} is not a valid name for a model; allowed: text without '/', ':' and spaces",
-                where=f"{where}.name",
-            )
+        model_names.check(one.name, f"{where}.name")
         if names.count(one.name) > 1:
             raise FleetError(
                 f"{one.name} is listed twice", where=f"{where}.name", remedy="Give each model its own name."

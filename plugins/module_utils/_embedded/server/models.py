@@ -349,10 +349,7 @@ def _settled(versions: Collection[Version], whole: bool) -> bool:
 
 def aspired_versions(config: ModelConfig, names: Iterable[str]) -> dict[int, str]:
     """Return {number: folder name} of the folder names that the model's policy wants served; names that are no numbers do not count."""
-    numbered = {}
-    for name in sorted(names):
-        if name.isascii() and name.isdigit() and int(name) < 2**63:
-            numbered[int(name)] = name
+    numbered = {int(name): name for name in sorted(names) if name.isascii() and name.isdigit() and int(name) < 2**63}
     if config.specific is not None:
         chosen = [number for number in config.specific if number in numbered]
     else:
