@@ -8,14 +8,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, cpuinfo
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-
-
-class FilterModule:
-    """The filters of this file."""
-
-    def filters(self):
-        """Return the filters by name."""
-        return {"cpu_capability": cpu_capability}
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
 def cpu_capability(text, architecture=None):
@@ -32,3 +25,6 @@ def cpu_capability(text, architecture=None):
         "classes": {"image": classes.image_class(found["architecture"], found["cpu"]["level"])},
         "warnings": found["warnings"],
     }
+
+
+FilterModule = _filters.module(cpu_capability)

@@ -5,28 +5,21 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import variant_choice
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
+@_filters.named
 def model_conversions(models, plans=(), looked=()):
     """Return [{model, form, published, version, required, batch_sizes, select_tf_ops}], each variant of a model once."""
-    try:
-        return [
-            dict(
-                one,
-                published=variant_choice.published(one["form"]),
-                version=variant_choice.version(one, looked),
-            )
-            for one in variant_choice.conversions(models, plans)
-        ]
-    except FleetError as fault:
-        raise AnsibleFilterError(f"model_conversions: {fault}") from fault
+    return [
+        dict(
+            one,
+            published=variant_choice.published(one["form"]),
+            version=variant_choice.version(one, looked),
+        )
+        for one in variant_choice.conversions(models, plans)
+    ]
 
 
-class FilterModule:
-    """What Ansible loads."""
-
-    def filters(self):
-        return {"model_conversions": model_conversions}
+FilterModule = _filters.module(model_conversions)

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import variant_choice
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
+@_filters.named
 def model_converters(hosts, converters):
     """Return {converter: [plan]} of hosts, a list of their variables."""
     plans = {
@@ -18,23 +18,16 @@ def model_converters(hosts, converters):
         ).get("plan")
         for host in hosts
     }
-    try:
-        return variant_choice.plans_by_converter(
-            list(converters),
-            {
-                str(host["inventory_hostname"]): {
-                    "plan": plans[str(host["inventory_hostname"])],
-                    "converter": host.get("tfs_model_converter"),
-                }
-                for host in hosts
-            },
-        )
-    except FleetError as fault:
-        raise AnsibleFilterError(f"model_converters: {fault}") from fault
+    return variant_choice.plans_by_converter(
+        list(converters),
+        {
+            str(host["inventory_hostname"]): {
+                "plan": plans[str(host["inventory_hostname"])],
+                "converter": host.get("tfs_model_converter"),
+            }
+            for host in hosts
+        },
+    )
 
 
-class FilterModule:
-    """What Ansible loads."""
-
-    def filters(self):
-        return {"model_converters": model_converters}
+FilterModule = _filters.module(model_converters)

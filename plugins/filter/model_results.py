@@ -5,21 +5,14 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import variant_choice
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
+@_filters.named
 def model_results(made, directory, item):
     """Return [{model, form, version, path, …}] of a host's results of model_conversion."""
-    try:
-        return variant_choice.results(made, directory, item)
-    except FleetError as fault:
-        raise AnsibleFilterError(f"model_results: {fault}") from fault
+    return variant_choice.results(made, directory, item)
 
 
-class FilterModule:
-    """What Ansible loads."""
-
-    def filters(self):
-        return {"model_results": model_results}
+FilterModule = _filters.module(model_results)

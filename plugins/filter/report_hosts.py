@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
 def report_hosts(hosts, variables):
@@ -42,9 +43,4 @@ def _results(registered):
     return registered.get("results", [registered])
 
 
-class FilterModule:
-    """What Ansible loads."""
-
-    def filters(self):
-        """Return the filters by name."""
-        return {"report_hosts": report_hosts}
+FilterModule = _filters.module(report_hosts)

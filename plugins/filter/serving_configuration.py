@@ -5,21 +5,14 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import trial_configuration
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
+@_filters.named
 def serving_configuration(plan, model, start=None):
     """Return {protocol, form, batching, environment, flags} of one model on one host."""
-    try:
-        return trial_configuration.planned(plan, model, start)
-    except FleetError as fault:
-        raise AnsibleFilterError(f"serving_configuration: {fault}") from fault
+    return trial_configuration.planned(plan, model, start)
 
 
-class FilterModule:
-    """What Ansible loads."""
-
-    def filters(self):
-        return {"serving_configuration": serving_configuration}
+FilterModule = _filters.module(serving_configuration)

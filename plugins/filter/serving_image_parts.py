@@ -5,21 +5,14 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import assignment
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
+@_filters.named
 def serving_image_parts(built, directory):
     """Return [{path, archive}] of a builder's results of serving_image."""
-    try:
-        return assignment.parts(built, directory)
-    except FleetError as fault:
-        raise AnsibleFilterError(f"serving_image_parts: {fault}") from fault
+    return assignment.parts(built, directory)
 
 
-class FilterModule:
-    """What Ansible loads."""
-
-    def filters(self):
-        return {"serving_image_parts": serving_image_parts}
+FilterModule = _filters.module(serving_image_parts)

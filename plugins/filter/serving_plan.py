@@ -5,42 +5,24 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleFilterError
 from ansible.parsing.vault import VaultHelper
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan_text, preparation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
-class FilterModule:
-    """The filters by name."""
-
-    def filters(self):
-        """Return the filters by name."""
-        return {"serving_plan": serving_plan, "plan_table": plan_table, "secret_variables": secret_variables}
-
-
+@_filters.named
 def serving_plan(capabilities, request=None):
     """Return the plan of one host from its capabilities and the request."""
-    try:
-        return planned(capabilities, request)
-    except FleetError as fault:
-        raise AnsibleFilterError(f"serving_plan: {fault}") from None
-
-
-def plan_table(plans, earlier=None, width=120):
-    """Return the plans of hosts, {host: plan}, as text. With earlier plans of the same shape, also return the differences."""
-    try:
-        return plan_text.text(plans, earlier, width)
-    except FleetError as fault:
-        raise AnsibleFilterError(f"plan_table: {fault}") from None
-
-
-def planned(capabilities, request=None):
-    """Return the plan for other plugins. Raise FleetError."""
     prepared, known, secrets = preparation.prepared(capabilities, request, secret_variables)
     return preparation.with_secrets(plan(capabilities, prepared, known), secrets)
+
+
+@_filters.named
+def plan_table(plans, earlier=None, width=120):
+    """Return the plans of hosts, {host: plan}, as text. With earlier plans of the same shape, also return the differences."""
+    return plan_text.text(plans, earlier, width)
 
 
 def secret_variables(environment):
@@ -51,3 +33,6 @@ def secret_variables(environment):
         if value is not None
         and (looks_secret(str(name), value) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)
     }
+
+
+FilterModule = _filters.module(serving_plan, plan_table, secret_variables)
