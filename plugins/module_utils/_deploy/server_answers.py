@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -77,16 +76,5 @@ def _wanted(model: Mapping[str, Any], available: Sequence[int]) -> tuple[list[in
 
 def _metrics(address: str, port: int) -> Any:
     """Return the server's figures on batching and requests, or None where it publishes none."""
-    found = page(address, port, _METRICS)
+    found = stdlib_client.page(address, port, _METRICS)
     return metrics_text.figures(found[1]) if found and found[0] == 200 else None
-
-
-def page(address: str, port: int, path: str) -> tuple[int, str] | None:
-    """Return (HTTP status, text) that a server's REST port answers, or None where nothing answers there."""
-    try:
-        connection = http.client.HTTPConnection(address, port, timeout=_DEADLINE_S)
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
-        return None

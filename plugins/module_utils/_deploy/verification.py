@@ -17,7 +17,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     checks,
     container,
     failure_diagnosis,
-    server_answers,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
@@ -105,7 +104,7 @@ def speaks(found: Place) -> bool:
 
 def lacks_rest(found: Place) -> bool:
     """Return whether nothing answers HTTP where REST is published. A connection alone says nothing: the engine's proxy takes it in any case."""
-    return found.rest_port is not None and server_answers.page(found.server.address, found.rest_port, "/") is None
+    return found.rest_port is not None and stdlib_client.page(found.server.address, found.rest_port, "/") is None
 
 
 class Questions:

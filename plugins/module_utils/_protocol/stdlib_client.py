@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Call a server over gRPC with only the standard library, one call at a time, for hosts without gRPC and NumPy."""
+"""Call a server over gRPC, or get a page of its REST port, with only the standard library, for hosts without gRPC and NumPy."""
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import struct
@@ -19,6 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signatur
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.tensors import Tensor
 
 _READ_BYTES = 1 << 16
+_PAGE_S = 5.0
 
 
 class Server:
@@ -157,6 +159,17 @@ class _Call:
             self._unread += part
         taken, self._unread = self._unread[:size], self._unread[size:]
         return taken
+
+
+def page(address: str, port: int, path: str) -> tuple[int, str] | None:
+    """Return (HTTP status, text) that a server's REST port answers, or None where nothing answers there."""
+    try:
+        connection = http.client.HTTPConnection(address, port, timeout=_PAGE_S)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return None
 
 
 def arrays(path: str, prefix: str, limit: int | None = None, needed: bool = True) -> dict[str, Tensor]:
