@@ -19,9 +19,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import d
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Buffer, Fields
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
     INTERNAL,
-    Shape,
     Signature,
     TensorInfo,
+    shape_of,
 )
 
 SERVED_TAGS = ("serve",)
@@ -218,7 +218,7 @@ def _variables(nodes: Iterable[Buffer]) -> Variables:
         if protobuf.text(protobuf.last(parts, _NODE_OP)) in _VARIABLES:
             attributes = protobuf.entries(parts.get(_NODE_ATTRIBUTES, []))
             dtype = dtypes.name_of(protobuf.last(protobuf.grouped(attributes.get("dtype", b"")), _ATTRIBUTE_TYPE, 0))
-            sizes = _sizes(protobuf.last(protobuf.grouped(attributes.get("shape", b"")), _ATTRIBUTE_SHAPE))
+            sizes = shape_of(protobuf.last(protobuf.grouped(attributes.get("shape", b"")), _ATTRIBUTE_SHAPE))
             found["count"] += 1
             found["dtypes"][dtype] = found["dtypes"].get(dtype, 0) + 1
             known = [size for size in sizes or () if size is not None]
@@ -248,7 +248,7 @@ def _tensor(message: Buffer) -> TensorInfo:
     found: TensorInfo = {
         "dtype": dtypes.name_of(protobuf.last(parts, 2, 0)),
         "tensor": protobuf.text(protobuf.last(parts, 1)),
-        "shape": _sizes(protobuf.last(parts, 3)),
+        "shape": shape_of(protobuf.last(parts, 3)),
     }
     if _SPARSE in parts:
         sparse = protobuf.grouped(protobuf.last(parts, _SPARSE))
@@ -260,10 +260,3 @@ def _tensor(message: Buffer) -> TensorInfo:
         kind = protobuf.last(protobuf.grouped(protobuf.last(composite, 1)), 1, 0)
         return {**found, "composite": _KINDS.get(kind, "composite tensor"), "components": _tensors(inner)}
     return found
-
-
-def _sizes(message: Buffer) -> Shape:
-    """A TensorShapeProto: None for an unknown rank, else its sizes with None for an unknown one."""
-    shape = protobuf.grouped(message)
-    sizes = [protobuf.signed(protobuf.last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]
-    return None if protobuf.last(shape, 3, 0) else [None if size < 0 else size for size in sizes]

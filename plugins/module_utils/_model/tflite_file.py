@@ -48,32 +48,30 @@ def with_signatures(content: bytes, signatures: Mapping[str, bytes]) -> bytes:
 def signatures_of(content: bytes) -> dict[str, bytes]:
     """{key: bytes of a SignatureDef} in a model's metadata; empty without that metadata."""
     from flatbuffers import flexbuffers
-    from tensorflow.lite.python import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(content, 0)
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
-        if entry.Name() == METADATA.encode():
-            found = flexbuffers.GetRoot(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()).AsMap
-            return {
-                bytes(key).decode(): bytes(value.AsStringBytes)
-                for key, value in zip((key.AsKeyBytes for key in found.Keys), found.Values)
-            }
-    return {}
+    stored = _metadata(content, METADATA.encode())
+    if stored is None:
+        return {}
+    found = flexbuffers.GetRoot(stored).AsMap
+    return {
+        bytes(key).decode(): bytes(value.AsStringBytes)
+        for key, value in zip((key.AsKeyBytes for key in found.Keys), found.Values)
+    }
 
 
 def lowest_runtime(content: bytes) -> str | None:
     """The lowest release of the TensorFlow Lite runtime that a model needs, as its converter wrote it, such as "2.3.0"; None where it did not."""
+    return (_metadata(content, _RUNTIME) or b"").rstrip(b"\0").decode("ascii", "replace") or None
+
+
+def _metadata(content: bytes, name: bytes) -> bytes | None:
+    """The first entry of a model's metadata with this name."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
-        if entry.Name() == _RUNTIME:
-            return (
-                model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().rstrip(b"\0").decode("ascii", "replace") or None
-            )
-    return None
+    entries = (model.Metadata(index) for index in range(model.MetadataLength()))
+    places = (entry.Buffer() for entry in entries if entry.Name() == name)
+    return next((model.Buffers(place).DataAsNumpy().tobytes() for place in places), None)
 
 
 class _Encoded:

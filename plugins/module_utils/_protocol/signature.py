@@ -10,6 +10,7 @@ from typing import Optional, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 
 UNSET_REMEDY = "Export a Keras model with model.export(directory); keep each variable of a tf.Module in an attribute of the module."
 XLA_FLAG = "xla_cpu_compilation_enabled"
@@ -165,6 +166,13 @@ def unset(signature: Signature) -> str | None:
         return None
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f'it reads {shown}, which loading the model does not restore, so every request fails ("Could not find variable"). {UNSET_REMEDY}'
+
+
+def shape_of(message: protobuf.Buffer) -> Shape:
+    """Return the shape of a TensorShapeProto."""
+    shape = protobuf.grouped(message)
+    sizes = [protobuf.signed(protobuf.last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]
+    return None if protobuf.last(shape, 3, 0) else [None if size < 0 else size for size in sizes]
 
 
 def describe(shape: Shape) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import dtypes, protobuf, text_arrays
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature, TensorInfo
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature, TensorInfo, shape_of
 
 _KINDS = {name: dtype for name, dtype in dtypes.DTYPES.items() if dtype.letter or name == "string"}
 _BY_FILE = {dtypes.name_in_file(name): name for name, dtype in _KINDS.items() if dtype.letter}
@@ -248,9 +248,4 @@ def _packed(values: Iterable[Any], dtype: dtypes.DType) -> bytes:
 
 def _info(message: protobuf.Buffer) -> TensorInfo:
     parts = protobuf.grouped(message)
-    shape = protobuf.grouped(protobuf.last(parts, 3))
-    sizes = [protobuf.signed(protobuf.last(protobuf.grouped(dim), 1, 0)) for dim in shape.get(2, [])]
-    return {
-        "dtype": dtypes.name_of(protobuf.last(parts, 2, 0)),
-        "shape": None if protobuf.last(shape, 3, 0) else [None if size < 0 else size for size in sizes],
-    }
+    return {"dtype": dtypes.name_of(protobuf.last(parts, 2, 0)), "shape": shape_of(protobuf.last(parts, 3))}
