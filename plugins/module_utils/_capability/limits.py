@@ -57,12 +57,8 @@ def directories(cgroup: str, mountinfo: str) -> Places:
     cgroup, mountinfo: the texts of /proc/self/cgroup and /proc/self/mountinfo. A controller that is mounted nowhere is left out.
     """
     mounts = _mounts(mountinfo)
-    own = {}
-    for line in cgroup.splitlines():
-        _hierarchy, _colon, rest = line.partition(":")
-        controllers, _colon, path = rest.partition(":")
-        for controller in controllers.split(","):
-            own[controller] = path
+    lines = (line.partition(":")[2].partition(":") for line in cgroup.splitlines())
+    own = {controller: path for controllers, _colon, path in lines for controller in controllers.split(",")}
     found = {}
     for controller in CONTROLLERS:
         for version, hierarchy in ((1, controller), (2, "")):
