@@ -34,6 +34,11 @@ class Files:
         found = re.search(rf"^{field}:\s*(\d{{1,15}}) kB", self.text("proc/meminfo"), re.MULTILINE | re.ASCII)
         return int(found[1]) if found else None
 
+    def cpu_flags(self) -> frozenset[str]:
+        """Return the flags that all CPUs have, as the kernel spells them."""
+        lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", self.text("proc/cpuinfo"), re.MULTILINE)
+        return frozenset.intersection(*(frozenset(line.split()) for line in lines or [""]))
+
     def line(self, name: str) -> str:
         """Return the content without surrounding whitespace."""
         return self.text(name).strip()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cpuinfo
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
@@ -355,8 +354,7 @@ class Backend:
 
     def _refuse_incompatible(self, spec: ServingConfiguration, image: Image) -> None:
         self._refuse_foreign(spec, image["architecture"])
-        cpu = cpuinfo.read(Files().text("proc/cpuinfo"), os.uname().machine)
-        fault = image_labels.refusal(image["labels"], cpu["architecture"] or "", cpu["cpu"]["flags"])
+        fault = image_labels.refusal(image["labels"], os.uname().machine, Files().cpu_flags())
         if fault:
             raise checks.closed(
                 checks.COMPATIBLE,
