@@ -80,8 +80,8 @@ servers:
     state: {description: V(started) or V(stopped)., type: str, sample: started}
     image: {description: Name of the image. Null without a container., type: str, sample: "tensorflow/serving:2.20.0"}
     models:
-      description: For each model C(name), C(form) (its variant, null if its folder does not show it), C(base_path), C(batching) (its parameters or null; missing
-        if each model has its own file), C(labels) and C(version_policy).
+      description: For each model C(name), C(form) (its variant, null if its folder does not show it), C(base_path), C(batching) (its parameters or null;
+        missing if each model has its own file), C(labels) and C(version_policy).
       type: list
       elements: dict
       sample:
