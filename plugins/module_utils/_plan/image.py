@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which image a host gets: the official one, the user's, or the recipe of an own build for the host's image class."""
+"""Choose the image of a host: the official one, the user's, or a recipe to build one for the host's image class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 def choose_image(
     draft: Draft, host: Host, wanted: dict[str, Any], release: str, gpu: Any
 ) -> tuple[str | None, Mapping[str, Any] | None]:
-    """(the image's name, the recipe of an own build or None); (None, None) when refused. gpu: whether the server gets one."""
+    """Return (the image's name, the recipe to build it or None), or (None, None) if refused. gpu: whether the server gets one."""
     kind: questions.ImageKind = "gpu" if gpu else "cpu"
     if wanted["image"]:
         if wanted["image"].endswith(table.IMAGES["mkl"]):
@@ -148,7 +148,7 @@ def _own_build(
 def _options(
     draft: Draft, host: Host, wanted: dict[str, Any], level: str, release: str, kind: Any, majors: Any, known: Any
 ) -> Any:
-    """(Bazel's options, the kind of the image that they make), or None when refused."""
+    """Return (Bazel's options, the kind of image that they make), or None if refused."""
     options, reasons = recipes.mended_options(
         wanted["build_options"] or "", level, host.cpu_flags, release, kind, known
     )
