@@ -93,7 +93,10 @@ def understand(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list
 
 
 def lines_of(options: Any) -> Any:
-    """The lines that belong together as one: a command whose words are each an entry of the list, and an option whose value is the next entry."""
+    """Return the lines with those that belong together joined.
+
+    These are the words of a command in separate entries, and an option with its value in the next entry.
+    """
     lines = list(options)
     words = [isinstance(line, str) and len(line.split()) == 1 for line in lines]
     found, at = [], 0
