@@ -24,7 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_value
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_walked import Walked, either
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Fields
 
-# What hands its first input on as it is, as far as one element goes.
+# Operations that return an element of their first input unchanged.
 _PASSING = frozenset(
     """
     CheckNumerics CheckNumericsV2 DebugIdentity DeepCopy EnsureShape Enter Exit ExpandDims Identity LoopCond NextIteration PlaceholderWithDefault
@@ -359,7 +359,7 @@ class _Run:
         if not called:
             return None
         found = Walked(listens=frozenset(range(len(values))))
-        for name in called:  # What it hands to them, and in which order, is its own affair.
+        for name in called:  # Which arguments it passes to them, and in which order, is unknown.
             found = found.then(
                 call(name, (REQUEST if REQUEST in values else None,) * self._graph.count_arguments(name), None)
             )

@@ -102,7 +102,10 @@ EFFECTS = _WRITING | PYTHON | OUTSIDE | frozenset("Case If StatefulPartitionedCa
 
 
 class Likelihood(TypedDict, total=False):
-    """Whether a conversion is likely to succeed, or to bring something. blocking_ops: what TensorFlow Lite lacks. ops_outside: what stays with TensorFlow."""
+    """Whether a conversion is likely to succeed, or to make the model faster.
+
+    blocking_ops: operations that TensorFlow Lite lacks. ops_outside: operations that stay in TensorFlow.
+    """
 
     likely: bool
     blocking_ops: list[str]
