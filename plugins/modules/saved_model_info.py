@@ -195,9 +195,9 @@ saved_model:
               elements: str
             batching:
               description:
-                - Whether a server may batch the requests (C(legal)), why not (C(reasons)), and what the signature leaves open (C(doubts)). C(first_dimensions)
-                  is the first dimension of each input, V(any), a number, V(none) for a scalar, or V(unknown). C(shared) is true if all inputs share a first
-                  dimension that can be the batch dimension.
+                - Whether a server may batch the requests (C(legal)), why not (C(reasons)), and what the signature leaves open (C(warnings)).
+                  C(first_dimensions) is the first dimension of each input, V(any), a number, V(none) for a scalar, or V(unknown). C(shared) is true if
+                  all inputs share a first dimension that can be the batch dimension.
               type: dict
             tensorflow_lite:
               description:
@@ -209,7 +209,7 @@ saved_model:
                 - Whether TF-TRT is likely to make the signature faster (C(likely)), the operations that stay in TensorFlow (C(ops_outside)), and why not
                   (C(reasons)).
               type: dict
-            careless_request:
+            malformed_request:
               description: Whether one malformed request can end the server (C(can_kill)), and how to prevent it (C(reasons)).
               type: dict
       sample:
@@ -221,10 +221,10 @@ saved_model:
           state_ops: []
           random_ops: []
           file_ops: []
-          batching: {legal: true, first_dimensions: {image: any}, shared: true, reasons: [], doubts: []}
+          batching: {legal: true, first_dimensions: {image: any}, shared: true, reasons: [], warnings: []}
           tensorflow_lite: {likely: true, blocking_ops: [], reasons: []}
           tensorrt: {likely: true, ops_outside: [], reasons: []}
-          careless_request:
+          malformed_request:
             can_kill: true
             reasons:
               - "With oneDNN enabled, one request whose input has too few dimensions crashes the whole server: check ranks before requests
@@ -239,8 +239,8 @@ saved_model:
     loaded:
       description:
         - Result of O(load), null without it. C(load_s) is the time to load in seconds, C(memory_mib) the memory in addition to that of TensorFlow, C(answered)
-          the signatures that answered. C(careless) lists the malformed requests with C(signature), C(request) and C(outcome), V(answered), V(refused) or
-          V(killed). The module sends no further requests after one that killed the process.
+          the signatures that answered. C(malformed_requests) lists the malformed requests with C(signature), C(request) and C(outcome), V(answered),
+          V(refused) or V(killed). The module sends no further requests after one that killed the process.
         - C(survives) is true if no request ended the process.
       type: dict
       sample:
@@ -248,7 +248,7 @@ saved_model:
         memory_mib: 20
         answered: [serving_default]
         survives: true
-        careless:
+        malformed_requests:
           - {signature: serving_default, request: 0 rows, outcome: refused}
           - {signature: serving_default, request: image of rank 1, outcome: refused}
           - {signature: serving_default, request: image of rank 2, outcome: refused}

@@ -14,7 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import g
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
 
-COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
+COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, MALFORMED = (
     "compatible with this host",
     "running",
     "available",

@@ -302,7 +302,7 @@ class Questions:
                 onednn = "tensor_format" in words.lines or "onednn" in words.lines.lower()
                 padded = found.batching and "size >= 0" in words.lines
                 raise checks.closed(
-                    checks.CARELESS,
+                    checks.MALFORMED,
                     f"one request with {what} ends the server ({words.cause}); it says: {words.lines}",
                     where=model.name,
                     remedy=checks.ONEDNN_REMEDY

@@ -34,7 +34,7 @@ class Batching(TypedDict):
     first_dimensions: dict[str, str | int]
     shared: bool
     reasons: list[str]
-    doubts: list[str]
+    warnings: list[str]
 
 
 class MalformedRequest(TypedDict):
@@ -57,7 +57,7 @@ class Analysis(TypedDict):
     batching: Batching
     tensorflow_lite: Likelihood
     tensorrt: Likelihood
-    careless_request: MalformedRequest
+    malformed_request: MalformedRequest
 
 
 def of_model(described: SavedModel, server_release: str | None) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def analyse(
         "batching": batching(name, signature),
         "tensorflow_lite": tflite.likelihood(signature, sure, optional_inputs, uncertain_ops),
         "tensorrt": tensorrt_ops.likelihood(signature, ops),
-        "careless_request": malformed_request(ops),
+        "malformed_request": malformed_request(ops),
     }
 
 
@@ -118,7 +118,7 @@ def batching(name: str, signature: Signature) -> Batching:
         "first_dimensions": first,
         "shared": bool(first) and set(first.values()) == {"any"},
         "reasons": [str(fault) for fault in faults],
-        "doubts": found,
+        "warnings": found,
     }
 
 

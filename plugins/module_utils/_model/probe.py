@@ -88,25 +88,27 @@ def probe(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outcome(record: str) -> dict[str, Any]:
-    """Return what the lines that probe recorded mean: {load_s, memory_mib, answered, survives, careless: [{signature, request, outcome}]}."""
+    """Return what the lines that probe recorded mean: {load_s, memory_mib, answered, survives, malformed_requests: [{signature, request, outcome}]}."""
     lines = [json.loads(line) for line in record.splitlines()]
-    found = dict(lines[0], answered=[], careless=[], survives=True)
+    found = dict(lines[0], answered=[], malformed_requests=[], survives=True)
     for line in lines[1:]:
         if line["outcome"] is None:
-            found["careless"].append(dict(line, outcome="killed"))
+            found["malformed_requests"].append(dict(line, outcome="killed"))
         elif (
-            found["careless"]
-            and found["careless"][-1]["request"] == line["request"]
-            and found["careless"][-1]["signature"] == line["signature"]
+            found["malformed_requests"]
+            and found["malformed_requests"][-1]["request"] == line["request"]
+            and found["malformed_requests"][-1]["signature"] == line["signature"]
         ):
-            found["careless"][-1] = line
+            found["malformed_requests"][-1] = line
     found["answered"] = [
-        line["signature"] for line in found["careless"] if line["request"] == "1 row" and line["outcome"] == "answered"
+        line["signature"]
+        for line in found["malformed_requests"]
+        if line["request"] == "1 row" and line["outcome"] == "answered"
     ]
-    found["careless"] = [
-        line for line in found["careless"] if line["request"] != "1 row" or line["outcome"] == "killed"
+    found["malformed_requests"] = [
+        line for line in found["malformed_requests"] if line["request"] != "1 row" or line["outcome"] == "killed"
     ]
-    found["survives"] = all(line["outcome"] != "killed" for line in found["careless"])
+    found["survives"] = all(line["outcome"] != "killed" for line in found["malformed_requests"])
     return found
 
 

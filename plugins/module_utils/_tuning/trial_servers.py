@@ -19,7 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import ste
 CHECK_ROWS = 32
 IDLE_EXIT_S = 600
 DEADLINE_S = 60.0  # of a request: with a slow model, requests in flight wait for each other
-_FRAGILE = checks.closed(checks.CARELESS, "").what
+_FRAGILE = checks.closed(checks.MALFORMED, "").what
 
 
 def server_name(model: str, key: str) -> str:
