@@ -45,7 +45,7 @@ class MalformedRequest(TypedDict):
 
 
 class Analysis(TypedDict):
-    """What a signature means for serving. Lists are sorted; reasons are sentences."""
+    """The meaning of a signature for serving. Lists are sorted, and reasons are sentences."""
 
     string_inputs: list[str]
     parses_examples: bool
@@ -61,7 +61,7 @@ class Analysis(TypedDict):
 
 
 def of_model(described: SavedModel, server_release: str | None) -> dict[str, Any]:
-    """{analysis: {signature: Analysis}, warnings}. server_release: as warnings takes it."""
+    """Return {analysis: {signature: Analysis}, warnings}. server_release: as in warnings()."""
     found = {
         name: analyse(
             name,
@@ -82,10 +82,10 @@ def analyse(
     optional_inputs: Collection[str] = (),
     uncertain_ops: Iterable[str] = (),
 ) -> Analysis:
-    """What a signature means for serving.
+    """Return the Analysis of a signature.
 
-    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only if a
-    value that is not known before selects them.
+    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops:
+    operations that run only if a value that is not known before selects them.
     """
     sure, ops = ops, {*ops, *uncertain_ops}
     tables, custom = sorted(_TABLES & set(ops)), custom_ops(ops)
@@ -110,7 +110,7 @@ def custom_ops(ops: Iterable[str]) -> list[str]:
 
 
 def batching(name: str, signature: Signature) -> Batching:
-    """Whether a signature can be batched."""
+    """Return whether a signature can be batched."""
     first = {key: _first(tensor["shape"]) for key, tensor in sorted(signature["inputs"].items())}
     faults, found = compatibility.judge({name: signature})
     return {

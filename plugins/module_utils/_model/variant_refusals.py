@@ -67,7 +67,8 @@ def refusal(
 ) -> str | None:
     """Return why the variant is refused before the conversion starts, or None.
 
-    samples: whether there are real ones. converter: its release of TensorFlow. ops, optional_inputs: what statefulness.refusal takes.
+    samples: whether there are real ones. converter: its release of TensorFlow. ops, optional_inputs: as in
+    statefulness.refusal.
     """
     name = options["form"]
     form = FORMS[name]
@@ -84,7 +85,10 @@ def refusal(
 
 
 def runtime_problem(lowest: str | None, server_release: str | None) -> str | None:
-    """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
+    """Return why a server cannot run a file, or None.
+
+    lowest: the release in the file that its converter wrote, or None. server_release: a release, or None.
+    """
     if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
         return (
             f"the file needs TensorFlow Lite {lowest}, but the server is {server_release}; convert with the server's release of TensorFlow, "
