@@ -28,7 +28,7 @@ RETIRED = {
     "thinking": "pure functions",
     "hands": "adapters, passes",
     "careless": "malformed",
-    "gates?": "check",
+    r"gate \S* ?(is|are|was|were) (closed|open)": "check … failed",
     "proven": "verified",
     "last words": "failure diagnosis",
     "mend(s|ed|ing)?": "fix",
@@ -53,7 +53,13 @@ RETIRED = {
     "brings? (something|nothing)|what brings": "helps, is faster",
 }
 # Text in which such a word has another meaning: the value of an option and the name that containers get from it, and memory.
-LEGAL = ("'proven'", r"NAME\.proven", "(stopped|absent), proven", "(state|step|register): proven", "mak(e|es|ing) room")
+LEGAL = (
+    "'proven'",
+    r"NAME\.proven",
+    "(stopped|absent), proven",
+    "(state|step|register): proven",
+    "(mak(e|es|ing)|no) room",
+)
 WORDS = re.compile(rf"(?:{'|'.join(LEGAL)})|(?<![\w.-])(?P<word>{'|'.join(RETIRED)})(?!\w)", re.IGNORECASE)
 
 
