@@ -19,39 +19,39 @@ ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("plugins", "roles", "playbooks", "docs", "changelogs/fragments", "inventories", "extensions")
 KINDS = (".py", ".md", ".yml", ".yaml", ".j2")
 
-# A regular expression for whole words: what to write instead.
-RETIRED = {
-    "make it so": "start or update …",
-    "serve nothing that": "stop if …",
-    "rooms?|house": "package, architecture, memory",
-    "floor plan": "layout",
-    "thinking": "pure functions",
-    "hands": "adapters, passes",
-    "careless": "malformed",
-    r"gate \S* ?(is|are|was|were) (closed|open)": "check … failed",
-    "proven": "verified",
-    "last words": "failure diagnosis",
-    "mend(s|ed|ing)?": "fix",
-    "settl(e|es|ed|ing)": "recover, decide",
-    "beside": "alongside, next to",
-    "told|tells? of": "reported, given, output",
-    "(is|are|was|were|be|been|being) (not )?asked|asked for": "requested",
-    "(as|is|are|was|it) said|said (of|that|to)": "the message says, is reported",
-    "wish(ed|es)?": "desired, request",
-    "surprises?|doubts?|mind": "warnings",
-    "purity": "statefulness",
-    "legality": "batching compatibility",
-    "(?<!there )(is|are|be) (?-i:none)": "is not a valid …, does not exist",
-    "(that|which) (is|are) no(?! longer)": "that is not a …",
-    "nobody|anybody|somebody": "the user, another account: name the actor",
-    "what moves": "volatile state",
-    "runs? green": "passes",
-    "for want of": "without, because … is missing",
-    "one's own": "your own",
-    ", too[.:;]": "also",
-    "(that|what) is other|other than with": "differences",
-    "brings? (something|nothing)|what brings": "helps, is faster",
-}
+# A regular expression for whole words, text that contains it, and what to write instead.
+RETIRED = (
+    ("make it so", "Make it so", "start or update …"),
+    ("serve nothing that", "Serve nothing that the plan refuses", "stop if …"),
+    ("rooms?|house", "a room of the house", "package, architecture, memory"),
+    ("floor plan", "the floor plan", "layout"),
+    ("thinking", "thinking and acting", "pure functions"),
+    ("hands", "the hands", "adapters, passes"),
+    ("careless", "careless requests", "malformed"),
+    (r"gate \S* ?(is|are|was|were) (closed|open)", "the gate is closed", "check … failed"),
+    ("proven", "proven before it serves", "verified"),
+    ("last words", "its last words", "failure diagnosis"),
+    ("mend(s|ed|ing)?", "is mended", "fix"),
+    ("settl(e|es|ed|ing)", "settled", "recover, decide"),
+    ("beside", "beside it", "alongside, next to"),
+    ("told|tells? of", "what is told", "reported, given, output"),
+    ("(is|are|was|were|be|been|being) (not )?asked|asked for", "what is asked for", "requested"),
+    ("(as|is|are|was|it) said|said (of|that|to)", "as said", "the message says, is reported"),
+    ("wish(ed|es)?", "what is wished", "desired, request"),
+    ("surprises?|doubts?|mind", "surprises", "warnings"),
+    ("purity", "purity of a model", "statefulness"),
+    ("legality", "legality of batching", "batching compatibility"),
+    ("(?<!there )(is|are|be) (?-i:none)", "releases that are none", "is not a valid …, does not exist"),
+    ("(that|which) (is|are) no(?! longer)", "a file that is no archive", "that is not a …"),
+    ("nobody|anybody|somebody", "nobody", "the user, another account: name the actor"),
+    ("what moves", "what moves", "volatile state"),
+    ("runs? green", "it runs green", "passes"),
+    ("for want of", "for want of memory", "without, because … is missing"),
+    ("one's own", "a server of one's own", "your own"),
+    ("(?<=, )too[.:;]", "so does this, too.", "also"),
+    ("(that|what) is other|other than with", "what is other than before", "differences"),
+    ("brings? (something|nothing)|what brings", "what brings something", "helps, is faster"),
+)
 # Text in which such a word has another meaning: the value of an option and the name that containers get from it, and memory.
 LEGAL = (
     "'proven'",
@@ -60,7 +60,10 @@ LEGAL = (
     "(state|step|register): proven",
     "(mak(e|es|ing)|no) room",
 )
-WORDS = re.compile(rf"(?:{'|'.join(LEGAL)})|(?<![\w.-])(?P<word>{'|'.join(RETIRED)})(?!\w)", re.IGNORECASE)
+WORDS = re.compile(
+    rf"(?:{'|'.join(LEGAL)})|(?<![\w.-])(?P<word>{'|'.join(pattern for pattern, _text, _write in RETIRED)})(?!\w)",
+    re.IGNORECASE,
+)
 
 
 def retired_words(content: str, suffix: str) -> list[tuple[int, str]]:
@@ -111,7 +114,13 @@ def test_no_text_contains_a_retired_word():
 
 def instead(word: str) -> str:
     """Return what to write instead of a word."""
-    return next(new for old, new in RETIRED.items() if re.search(f"^(?:{old})", word, re.IGNORECASE))
+    return next(write for pattern, _text, write in RETIRED if re.search(pattern, f", {word}", re.IGNORECASE))
+
+
+@pytest.mark.parametrize("text", [text for _pattern, text, _write in RETIRED])
+def test_every_retired_word_is_found(text):
+    assert retired_words(f"{text}\n", ".md"), text
+    assert retired_words(f"value = 1  # {text}\n", ".py"), text
 
 
 @pytest.mark.parametrize(
