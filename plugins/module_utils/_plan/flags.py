@@ -208,7 +208,7 @@ def choose_flags(
     given = _checked(draft, release, wanted["flags"])
     chosen.update(given)
     for name in sorted(given):
-        draft.decide(f"flag {name}", server_options.spelt(given[name]), "tfserving_flags")
+        draft.decide(f"flag {name}", server_options.spelt(given[name]), "set by tfserving_flags")
         warns, text = _WARNINGS.get(name, (lambda value: False, ""))
         if warns(given[name]):
             draft.warn(f"--{name}={server_options.spelt(given[name])}: {text}")

@@ -74,13 +74,13 @@ def _say_what_a_build_needs(draft: Draft, host: Host, wanted: dict[str, Any], re
         return
     if "oneDNN" in wanted["measured"]:
         draft.decide(
-            "own build",
+            "custom build",
             "worth trying",
             f"oneDNN is measured on the official image; tfserving_build: true builds an image for {host.level} to compare",
         )
     else:
         draft.decide(
-            "own build",
+            "custom build",
             "not yet",
             "oneDNN chooses its instructions at run time in the official image: first measure with oneDNN on and off, which costs nothing",
         )
@@ -100,7 +100,7 @@ def _own_build(
         return None, None
     if "oneDNN" not in wanted["measured"] and host.cpu_flags.issuperset(questions.stock_cpu_flags(release)):
         draft.warn(
-            "oneDNN was not measured: the official image with oneDNN is often as fast as an own build, and needs no hours of building: tune that image first"
+            "oneDNN was not measured: the official image with oneDNN is often as fast as one whose build takes hours: tune that image first"
         )
     known = wanted["microarchitectures"]
     name, level, majors = (

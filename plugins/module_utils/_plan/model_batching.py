@@ -85,6 +85,6 @@ def warnings(
         )
     if parameters.get("batch_timeout_micros"):
         found.append(
-            f"a lone client waits {parameters['batch_timeout_micros'] / 1000:g} ms for other requests to join on every request"
+            f"each request of a single client waits {parameters['batch_timeout_micros'] / 1000:g} ms for other requests to join"
         )
     return found

@@ -75,7 +75,7 @@ def lite_problem(model: dict[str, Any], release: str) -> str | None:
 
 
 def _form(draft: Draft, model: dict[str, Any], release: str, gpus: Any) -> str:
-    subject = f"model {model['name']}: form"
+    subject = f"model {model['name']}: variant"
     if model["optimize"].startswith("tflite_"):
         problem = lite_problem(model, release)
         if problem:
@@ -84,7 +84,7 @@ def _form(draft: Draft, model: dict[str, Any], release: str, gpus: Any) -> str:
             draft.warn(
                 f"{model['name']}: TensorFlow Lite runs on the CPU with one thread for each interpreter, and is experimental upstream; "
                 "over gRPC, an input of another dtype returns wrong numbers, "
-                "and a text for a number, or a request with 0 rows, can crash the server"
+                "and a string instead of a number, or a request with 0 rows, can crash the server"
             )
             return draft.decide(
                 subject,

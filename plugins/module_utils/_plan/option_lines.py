@@ -297,9 +297,7 @@ def _build_argument(text: str) -> Any:
         )
     if name in ("TF_SERVING_VERSION_GIT_BRANCH", "TF_SERVING_VERSION_GIT_COMMIT") and equals:
         release = re.match(r"[rv]?(\d+\.\d+(?:\.\d+)?)$", value)
-        reason = (
-            "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release"
-        )
+        reason = "since 2.5 the branch is a label: the commit selects the sources, and a build of this collection pins both to the release"
         return (
             Answer(f"tfserving_version: {release.group(1)}", reason, {"version": release.group(1)})
             if release
@@ -307,7 +305,7 @@ def _build_argument(text: str) -> Any:
         )
     if name == "TF_SERVING_BUILD_IMAGE" and equals:
         return Answer(
-            "nothing: the recipe of an own build names its own devel image",
+            "nothing: the recipe of a build names its devel image",
             "without it the runtime image would take the official latest-devel",
             {},
         )
