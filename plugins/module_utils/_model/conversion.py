@@ -41,7 +41,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signatur
     sides,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE, SAVED_MODEL
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import NONE, SAVED_MODEL, VARIANTS
 
 _JUDGING = (
     "metric",
@@ -89,7 +89,7 @@ class Conversion:
         if self.check_mode and missing:
             return self._not_yet(missing[0])
         self.model = saved_model.read(self.source, self.options["tags"])
-        if FORMS[self.options["form"]].lite:
+        if VARIANTS[self.options["form"]].lite:
             self.dropped = sorted(set(self.model["signatures"]) - {self.options["signature"]})
         self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
         self.samples = self.options["samples"] or self._own_samples()

@@ -38,7 +38,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.samples imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import Arrays
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, Form
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import VARIANTS, Variant
 
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu")
 _BATCH = 32
@@ -79,7 +79,7 @@ def convert(request: Mapping[str, Any]) -> Judged:
     maximum_difference, accept_unjudged, select_tf_ops, batch_sizes, precision, workspace_mib, compute_capability,
     memory_mib, asked (a directory for the requests and answers, or None), progress (path or None)}.
     """
-    form = FORMS[request["form"]]
+    form = VARIANTS[request["form"]]
     conversion_memory.refuse_what_does_not_fit(
         request["size_bytes"], form.memory_times, conversion_memory.available_mib(Files(), request["memory_mib"])
     )
@@ -99,7 +99,7 @@ def warm_up(request: Mapping[str, Any]) -> dict[str, list[int]]:
     return {"warmup_batch_sizes": _warm_up(request, sampled, ask)}
 
 
-def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gates) -> None:
+def _convert(request: Mapping[str, Any], form: Variant, ended: Judged, judged: Gates) -> None:
     import numpy
 
     program.say(request["progress"], "loading TensorFlow")

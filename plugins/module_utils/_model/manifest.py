@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import VARIANTS
 
 SCHEMA = 1
 LARGEST_NUMBER = 2**63 - 1
@@ -90,7 +90,7 @@ def content_key(source_digest: str, options: Mapping[str, Any]) -> str:
     """Return what decides only the model's files. A copy has the files of its source. Another release of the converter does not make another version."""
     if options.get("form", _COPY) == _COPY:
         return key(source_digest, {"tags": options.get("tags")}, None)
-    form = FORMS.get(options["form"])
+    form = VARIANTS.get(options["form"])
     only_judged = form is not None and form.lite and not form.calibrated  # TensorRT builds its engines on the samples.
     ignored = (*_NOT_CONTENT, "samples") if only_judged else _NOT_CONTENT
     return key(source_digest, {name: one for name, one in options.items() if name not in ignored}, None)

@@ -52,7 +52,7 @@ def conversions(
     found = []
     for number, model in enumerate(models):
         optimize = one_of(
-            f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.FORMS)
+            f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.VARIANTS)
         )
         source = model.get("source")
         if isinstance(source, str) and "://" in source:  # Before a loop over it shows a password in it.
@@ -67,14 +67,14 @@ def conversions(
         wanted = {form for form in planned if form != variants.SAVED_MODEL}
         if optimize == _AUTO and not known:
             wanted = {_UNPLANNED}
-        if optimize in variants.FORMS and optimize != variants.NONE:
+        if optimize in variants.VARIANTS and optimize != variants.NONE:
             wanted.add(optimize)
         found += [
             dict(
                 common,
                 form=form,
                 required=form == optimize,
-                select_tf_ops=bool(model.get("select_tf_ops")) and variants.FORMS[form].lite,
+                select_tf_ops=bool(model.get("select_tf_ops")) and variants.VARIANTS[form].lite,
             )
             for form in sorted(wanted)
         ]

@@ -20,14 +20,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature, composite
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import NONE, VARIANTS
 
 
 def check(options: Mapping[str, Any]) -> None:
     """Refuse options that the variant does not support. options: those of model_conversion. Raises FleetError."""
     form = options["form"]
     for name, fits in (
-        ("select_tf_ops", FORMS[form].lite),
+        ("select_tf_ops", VARIANTS[form].lite),
         ("container_image", form != NONE),
         ("through_server", form != NONE),
     ):
@@ -71,7 +71,7 @@ def refusal(
     statefulness.refusal.
     """
     name = options["form"]
-    form = FORMS[name]
+    form = VARIANTS[name]
     if name == NONE or signature is None:
         return None
     if form.lite:

@@ -33,7 +33,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import (
     UNKNOWN,
     ModelConfiguration,
-    form_of,
+    variant_of,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.tunings import Tuning
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
@@ -398,7 +398,7 @@ def _whole(
         return dict(made)
     known = {model.name: model for model in configuration.models}
     whole = [
-        replace(known[one["name"]], form=form_of(one.get("base_path") or "") or known[one["name"]].form)
+        replace(known[one["name"]], form=variant_of(one.get("base_path") or "") or known[one["name"]].form)
         for one in found["models"]
     ]
     configuration = replace(configuration, models=tuple(whole))

@@ -52,7 +52,7 @@ class ModelConfiguration:
         return cls(
             data["name"],
             data.get("base_path", ""),
-            data["form"] if data.get("form") else form_of(data.get("base_path", "")),
+            data["form"] if data.get("form") else variant_of(data.get("base_path", "")),
             data.get("batching", UNKNOWN),
             data.get("version_policy"),
             data.get("labels") or {},
@@ -79,10 +79,10 @@ def model(
         if value is not None and value is not False and value != []
     }
     versions = {label: int(number) if str(number).isdecimal() else number for label, number in (labels or {}).items()}
-    return ModelConfiguration(name, path, form_of(path), batching, policy or None, versions)
+    return ModelConfiguration(name, path, variant_of(path), batching, policy or None, versions)
 
 
-def form_of(base_path: str) -> str | None:
+def variant_of(base_path: str) -> str | None:
     """Return the variant of the models below a folder of published models, or None."""
     name = posixpath.basename(base_path.rstrip("/"))
     return name if name in variants.SERVED else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Form:
+class Variant:
     """A variant. lite: it is a TensorFlow Lite file. calibrated: the converter runs the model on samples.
 
     memory_times: memory of the conversion per byte of the model.
@@ -20,16 +20,14 @@ class Form:
     memory_times: int = 6
 
 
-NONE, SAVED_MODEL = (
-    "none",
-    "saved_model",
-)  # The unconverted model: its name as a conversion, and the name of its folder.
-FORMS = {
-    NONE: Form(lite=False, memory_times=0),
-    "tflite_dynamic_range": Form(),
-    "tflite_float16": Form(),
-    "tflite_int8": Form(calibrated=True, memory_times=12),
-    "tflite_int16x8": Form(calibrated=True, memory_times=9),
-    "tensorrt": Form(lite=False),
+# The unconverted model: its name as a conversion, and the name of its folder.
+NONE, SAVED_MODEL = "none", "saved_model"
+VARIANTS = {
+    NONE: Variant(lite=False, memory_times=0),
+    "tflite_dynamic_range": Variant(),
+    "tflite_float16": Variant(),
+    "tflite_int8": Variant(calibrated=True, memory_times=12),
+    "tflite_int16x8": Variant(calibrated=True, memory_times=9),
+    "tensorrt": Variant(lite=False),
 }
-SERVED = (SAVED_MODEL, *(name for name in FORMS if name != NONE))
+SERVED = (SAVED_MODEL, *(name for name in VARIANTS if name != NONE))
