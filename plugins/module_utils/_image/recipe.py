@@ -142,7 +142,7 @@ def lacking(options: str, cpu_flags: Collection[str], known: Known | None = None
     return [flag for flag in needed_flags(options, known) if flag not in cpu_flags]
 
 
-def mended_options(
+def completed_options(
     given: str, level: str, cpu_flags: Collection[str], release: str, kind: str, known: Known | None = None
 ) -> tuple[str, list[str]]:
     """Return (options, reasons): the options to use in place of the user's ('' for none).
@@ -267,7 +267,7 @@ def recipe(
 ) -> Recipe:
     """Return the recipe of an image.
 
-    release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options returns them. kind: cpu, gpu or mkl.
+    release: one of the release table. level: the psABI level that is shared. options: Bazel's, as completed_options returns them. kind: cpu, gpu or mkl.
     majors: major compute capabilities of the class, for kind gpu. base_images: {name in upstream's FROM: name@sha256:digest} that pin them.
     sources: {archive, commit, tree} of other sources than upstream's, a fork's for instance. name: of the exact microarchitecture, where it is for one.
     """

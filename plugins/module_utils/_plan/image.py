@@ -149,7 +149,7 @@ def _options(
     draft: Draft, host: Host, wanted: dict[str, Any], level: str, release: str, kind: Any, majors: Any, known: Any
 ) -> Any:
     """Return (Bazel's options, the kind of image that they make), or None if refused."""
-    options, reasons = recipes.mended_options(
+    options, reasons = recipes.completed_options(
         wanted["build_options"] or "", level, host.cpu_flags, release, kind, known
     )
     draft.decide("build options", options, "; ".join(reasons) or "tfserving_build_options")
@@ -180,7 +180,7 @@ def _exact_options(draft: Draft, host: Host, name: str, level: str, release: str
             {"build_for": [level]},
         )
         return None
-    options, reasons = recipes.mended_options(own, level, recipes.flags_of(name, known), release, kind, known)
+    options, reasons = recipes.completed_options(own, level, recipes.flags_of(name, known), release, kind, known)
     draft.decide(
         "build options", options, "; ".join([f"from archspec, for {compiler} of {release} and {name}", *reasons])
     )

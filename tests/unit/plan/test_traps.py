@@ -150,7 +150,7 @@ def test_trap_05_a_log_without_the_line_proves_nothing():
     ]
 
 
-def test_trap_06_releases_whose_tools_refuse_their_python_are_mended():
+def test_trap_06_releases_whose_tools_refuse_their_python_are_fixed():
     for release, python in (("2.8.4", "3.7"), ("2.13.1", "3.8"), ("2.17.1", "3.9")):
         made = planned(host(), request(version=release, build=True))
         assert [mend["python"] for mend in made["build"]["mends"] if mend["mend"] == "get_pip"] == [python]
