@@ -105,10 +105,9 @@ def _other(directory: str) -> Known | None:
     names = []
     for parent, folders, found in os.walk(directory):
         names += [os.path.relpath(os.path.join(parent, name), directory) for name in sorted(found)]
-        if parent != directory:
-            folders.clear()
+        folders[:] = sorted(folders) if parent == directory else []
     known = other_files.of_names(names)
-    paths = [] if known else [os.path.join(directory, name) for name in sorted(names)]
+    paths = [] if known else [os.path.join(directory, name) for name in names]
     for path in filter(os.path.isfile, paths):
         known = other_files.of_file(path, model_files.read_file(path, other_files.HEAD))
         if known:
