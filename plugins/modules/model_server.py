@@ -43,7 +43,7 @@ options:
       - V(proven) does all that V(started) does before the swap, and leaves a verified candidate running alongside the current server. The next V(started) swaps
         at once. A playbook can therefore take the host out of a load balancer for the swap only. With V(embedded), the candidate does not stay, and V(started)
         verifies once more.
-      - V(previous) replaces the current server with the one before it, and keeps the current one in turn. With O(deployment), it does so only if that
+      - V(previous) replaces the current server with the previous one, and keeps the current one in turn. With O(deployment), it does so only if that
         deployment made the current server, so a second run changes nothing. Without it, each run changes something.
     type: str
     choices: [started, stopped, absent, proven, previous]
@@ -432,7 +432,7 @@ EXAMPLES = r"""
     model_base_path: /srv/models/digits/saved_model
   register: proven
 
-- name: Restore the server before the last change
+- name: Restore the previous server
   tfserving.fleet.model_server:
     name: digits
     state: previous
