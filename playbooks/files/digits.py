@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Train the demonstration's model: handwritten digits of scikit-learn, told apart by a small convolutional network.
+"""Train the demonstration's model: a small convolutional network that classifies the handwritten digits of scikit-learn.
 
     python digits.py --model DIRECTORY --samples FILE
 
@@ -189,7 +189,7 @@ def write_model(network, directory, note):
 
 
 def staging_name(path):
-    """The hidden name beside path under which it is written; makes the parent directory."""
+    """Return the hidden name next to path under which it is written, and make the parent directory."""
     parent, name = os.path.split(os.path.abspath(path))
     os.makedirs(parent, exist_ok=True)
     return os.path.join(parent, f".{name}.partial")

@@ -375,7 +375,7 @@ def main():
             "version": {"type": "int"},
             "folder_owner": {"type": "str"},
             "rehash": {"type": "bool", "default": False},
-            "form": {"type": "str", "choices": list(variants.FORMS), "default": variants.NONE},
+            "form": {"type": "str", "choices": list(variants.VARIANTS), "default": variants.NONE},
             "signature": {"type": "str", "default": "serving_default"},
             "samples": {"type": "path"},
             "batch_sizes": {"type": "list", "elements": "int", "default": []},

@@ -43,7 +43,7 @@ options:
       - V(proven) does all that V(started) does before the swap, and leaves a verified candidate running alongside the current server. The next V(started) swaps
         at once. A playbook can therefore take the host out of a load balancer for the swap only. With V(embedded), the candidate does not stay, and V(started)
         verifies once more.
-      - V(previous) replaces the current server with the one before it, and keeps the current one in turn. With O(deployment), it does so only if that
+      - V(previous) replaces the current server with the previous one, and keeps the current one in turn. With O(deployment), it does so only if that
         deployment made the current server, so a second run changes nothing. Without it, each run changes something.
     type: str
     choices: [started, stopped, absent, proven, previous]
@@ -435,7 +435,7 @@ EXAMPLES = r"""
     model_base_path: /srv/models/digits/saved_model
   register: proven
 
-- name: Restore the server before the last change
+- name: Restore the previous server
   tfserving.fleet.model_server:
     name: digits
     state: previous
@@ -476,7 +476,7 @@ server:
     backend:
       description: Backend that serves.
       type: str
-      sample: docker
+      sample: embedded
     state:
       description: Requested state.
       type: str
@@ -484,7 +484,7 @@ server:
     pid:
       description: Process ID of the embedded server.
       type: int
-      sample: 4711
+      sample: 4600
     address:
       description: Address on which the server listens.
       type: str
@@ -500,49 +500,49 @@ server:
     log:
       description: Path of the server's log, or the command that shows it.
       type: str
-      sample: docker logs digits
+      sample: /var/lib/tfserving/servers/digits/server.log
     version:
-      description: Version of the embedded server's program, which is the version of the collection.
+      description: Version of the embedded server's program, which is the version of the collection. Null with the backend V(docker).
+      type: str
+      sample: 0.1.0
+    image:
+      description: Image that the server was started from. Null with the backend V(embedded).
       type: str
       sample: null
-    image:
-      description: Image that the server was started from.
-      type: str
-      sample: tensorflow/serving:2.20.0
     gap_s:
       description: How long the port did not answer during the replacement, in seconds. Null if nothing was replaced.
       type: float
-      sample: 2.31
+      sample: 6.297
     judged:
       description:
         - Metric of each converted variant that the candidate was checked with, by model name. C(examples) is the number of examples that the version includes,
           C(source) and C(converted) are the values where it was converted, C(served) the value here. Empty if no metric was evaluated.
       type: dict
-      sample: {digits: {metric: accuracy, examples: 256, source: 0.98, converted: 0.98, served: 0.98}}
+      sample: {digits: {metric: accuracy, examples: 256, source: 0.9921875, converted: 0.9921875, served: 0.9921875}}
     deployment:
       description: Deployment that made the current container of the backend V(docker). Null if no deployment was named.
       type: str
-      sample: 3f1c9be0-54a2
+      sample: null
     model_config_file:
       description: Path of the file on the host that lists the server's models, for O(tfserving.fleet.model_version#module:config_file).
       type: str
-      sample: /var/lib/tfserving/servers/digits/config/3f1c9be0d54a2a01/models.pbtxt
+      sample: /var/lib/tfserving/servers/digits/models.pbtxt
     specification_digest:
       description: Digest of the specification. The module replaces the server when it changes.
       type: str
-      sample: 3f1c9be0d54a2a01c2f7de8a4a3a6a54f8a1f0a1c0d8f2be7f6c7f3f2c1d0e9f
+      sample: 5308bd74ec6a91dee7a79e307464e54722b43fecddc8d7ca98011aea0ffde043
 servers:
   description: The server or all its replicas, each with the keys of RV(server). Includes replicas that were stopped because the list no longer has them.
   returned: success
   type: list
   elements: dict
-  sample: [{name: digits, backend: docker, state: started, address: 127.0.0.1, grpc_port: 8500, rest_port: 8501, image: "tensorflow/serving:2.20.0"}]
+  sample: [{name: digits, backend: embedded, state: started, pid: 4600, address: 127.0.0.1, grpc_port: 8500, rest_port: 8501, gap_s: 6.297}]
 summary:
   description: One line about each of RV(servers).
   returned: success
   type: list
   elements: str
-  sample: ["digits: started, gRPC 127.0.0.1:8500 (docker)"]
+  sample: ["digits: started, gRPC 127.0.0.1:8500, REST 127.0.0.1:8501 (embedded), no server answered for 6.297 s"]
 pending:
   description: Whether V(started) would change the current server.
   returned: with O(state=proven)
@@ -553,7 +553,7 @@ actions:
   returned: success
   type: list
   elements: str
-  sample: [start a candidate beside it, prove it, make the server from the proven specification]
+  sample: [check a candidate alongside the server digits, 'stop the server digits, whose configuration changed', start the server digits]
 """
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shell

@@ -79,12 +79,21 @@ servers:
     backend: {description: Backend that serves., type: str, sample: embedded}
     state: {description: V(started) or V(stopped)., type: str, sample: started}
     image: {description: Name of the image. Null without a container., type: str, sample: "tensorflow/serving:2.20.0"}
-    models: {description: "For each model C(name), C(form) (its variant, null if its folder does not show it), C(base_path) and C(batching),
-                           its parameters or null. C(batching) is missing if each model has its own file.",
-             type: list, elements: dict, sample: [{name: digits, form: saved_model, base_path: /srv/models/digits/saved_model, batching: null}]}
-    flags: {description: "Requested flags, without those for ports, models and batching.", type: dict, sample: {enable_profiler: false}}
+    models:
+      description: For each model C(name), C(form) (its variant, null if its folder does not show it), C(base_path), C(batching) (its parameters or null;
+        missing if each model has its own file), C(labels) and C(version_policy).
+      type: list
+      elements: dict
+      sample:
+        - name: digits
+          form: tflite_dynamic_range
+          base_path: /srv/models/digits/tflite_dynamic_range
+          batching: null
+          labels: {}
+          version_policy: null
+    flags: {description: "Requested flags, without those for ports, models and batching.", type: dict, sample: {prefer_tflite_model: true}}
     environment: {description: Requested environment variables., type: dict, sample: {TF_ENABLE_ONEDNN_OPTS: "0"}}
-    cpu_set: {description: CPUs that it may use. Null for all., type: str, sample: 0-3}
+    cpu_set: {description: CPUs that it may use. Null for all., type: str, sample: null}
     devices: {description: "GPUs of the server, C(pci_bus_id) and C(by).", type: list, elements: dict, sample: []}
     address: {description: Address on which it listens., type: str, sample: 127.0.0.1}
     grpc_port: {description: Port for gRPC., type: int, sample: 8500}
@@ -111,7 +120,15 @@ asked:
           as sentences), and C(signatures), its metadata.
       type: list
       elements: dict
-      sample: [{name: digits, wanted: [2], served: [{version: 2, state: AVAILABLE, error: null}], drift: [], signatures: {}}]
+      sample:
+        - name: digits
+          wanted: [1]
+          served: [{version: 1, state: AVAILABLE, error: null}]
+          drift: []
+          signatures:
+            serving_default:
+              inputs: {image: {dtype: float32, shape: [null, 8, 8, 1]}}
+              outputs: {output_0: {dtype: float32, shape: [null, 10]}}
     metrics:
       description:
         - C(requests) by model and status, and C(batching), both since the server started.

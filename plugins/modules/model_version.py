@@ -13,7 +13,7 @@ description:
   - Publishes a version of a model in the folder that a server reads. The version appears completely or not at all. It comes from the controller, the host, a
     URL or an object store. The module verifies the checksum of every file on the host before the version appears.
   - With O(server), the module waits until the server reports the version as AVAILABLE and checks its answers to O(samples). Only then it moves a label and
-    removes old versions. A version that cannot be loaded, or whose answers are wrong, is withdrawn, and the server continues with the version before.
+    removes old versions. A version that cannot be loaded, or whose answers are wrong, is withdrawn, and the server continues with the previous version.
   - An interrupted transfer continues where it ended. A killed run leaves no partial version, and the next run finishes its work.
   - Needs no library on the host.
 options:

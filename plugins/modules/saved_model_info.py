@@ -104,7 +104,7 @@ saved_model:
     graph_version:
       description: Version of the graph format, as the writer recorded it.
       type: int
-      sample: 2397
+      sample: 2474
     tags:
       description: Tags of the graph that is served.
       type: list
@@ -121,11 +121,11 @@ saved_model:
         serving_default:
           method_name: tensorflow/serving/predict
           inputs: {image: {dtype: float32, shape: [null, 8, 8, 1], tensor: "serving_default_image:0"}}
-          outputs: {output_0: {dtype: float32, shape: [null, 10], tensor: "StatefulPartitionedCall:0"}}
+          outputs: {output_0: {dtype: float32, shape: [null, 10], tensor: "StatefulPartitionedCall_1:0"}}
     structure:
       description: Digests that do not change with the weights, C(signatures) of the interface and C(graph) of the computation.
       type: dict
-      sample: {signatures: 0d4c3a5b9e1f2a77, graph: 91b2ce0a44f3d610}
+      sample: {signatures: 8699e16e05f0d7a7, graph: c0e2543bcbbd9fcf}
     optional_inputs:
       description: Names of the inputs that requests may omit, by signature. Only signatures with such inputs are listed.
       type: dict
@@ -135,7 +135,9 @@ saved_model:
         - Names of the operations that a request runs, by signature. Operations upstream of the signature's inputs do not run, nor do branches that a constant
           switches off.
       type: dict
-      sample: {serving_default: [BiasAdd, Conv2D, MatMul, Softmax]}
+      sample:
+        serving_default: [AddV2, BiasAdd, Const, Conv2D, Identity, MatMul, MaxPool, Mean, NoOp, Pad, ReadVariableOp, RealDiv, Relu, Reshape, ResizeBilinear,
+                           Softmax, Squeeze, StatefulPartitionedCall, StridedSlice, VarHandleOp]
     uncertain_ops:
       description: Operations that run only if a variable or the request switches a branch on, by signature. Only signatures with such operations are listed.
       type: dict
@@ -193,9 +195,9 @@ saved_model:
               elements: str
             batching:
               description:
-                - Whether a server may batch the requests (C(legal)), why not (C(reasons)), and what the signature leaves open (C(doubts)). C(first_dimensions)
-                  is the first dimension of each input, V(any), a number, V(none) for a scalar, or V(unknown). C(shared) is true if all inputs share a first
-                  dimension that can be the batch dimension.
+                - Whether a server may batch the requests (C(legal)), why not (C(reasons)), and what the signature leaves open (C(warnings)).
+                  C(first_dimensions) is the first dimension of each input, V(any), a number, V(none) for a scalar, or V(unknown). C(shared) is true if
+                  all inputs share a first dimension that can be the batch dimension.
               type: dict
             tensorflow_lite:
               description:
@@ -207,7 +209,7 @@ saved_model:
                 - Whether TF-TRT is likely to make the signature faster (C(likely)), the operations that stay in TensorFlow (C(ops_outside)), and why not
                   (C(reasons)).
               type: dict
-            careless_request:
+            malformed_request:
               description: Whether one malformed request can end the server (C(can_kill)), and how to prevent it (C(reasons)).
               type: dict
       sample:
@@ -219,10 +221,16 @@ saved_model:
           state_ops: []
           random_ops: []
           file_ops: []
-          batching: {legal: true, first_dimensions: {image: any}, shared: true, reasons: [], doubts: []}
+          batching: {legal: true, first_dimensions: {image: any}, shared: true, reasons: [], warnings: []}
           tensorflow_lite: {likely: true, blocking_ops: [], reasons: []}
           tensorrt: {likely: true, ops_outside: [], reasons: []}
-          careless_request: {can_kill: true, reasons: ["With oneDNN on, one request whose input has too few dimensions ends the whole server: ..."]}
+          malformed_request:
+            can_kill: true
+            reasons:
+              - "With oneDNN enabled, one request whose input has too few dimensions crashes the whole server: check ranks before requests
+                reach it, or set TF_ENABLE_ONEDNN_OPTS=0 (trap 41)."
+              - "As TensorFlow Lite, one request with 0 rows can crash the whole server: check the number of rows before requests reach it
+                (trap 42)."
     warnings:
       description: What to consider about the whole model before you serve it.
       type: list
@@ -231,16 +239,20 @@ saved_model:
     loaded:
       description:
         - Result of O(load), null without it. C(load_s) is the time to load in seconds, C(memory_mib) the memory in addition to that of TensorFlow, C(answered)
-          the signatures that answered. C(careless) lists the malformed requests with C(signature), C(request) and C(outcome), V(answered), V(refused) or
-          V(killed). The module sends no further requests after one that killed the process.
+          the signatures that answered. C(malformed_requests) lists the malformed requests with C(signature), C(request) and C(outcome), V(answered),
+          V(refused) or V(killed). The module sends no further requests after one that killed the process.
         - C(survives) is true if no request ended the process.
       type: dict
       sample:
-        load_s: 0.2
-        memory_mib: 12
+        load_s: 0.146
+        memory_mib: 20
         answered: [serving_default]
-        survives: false
-        careless: [{signature: serving_default, request: "0 rows", outcome: refused}, {signature: serving_default, request: "image of rank 3", outcome: killed}]
+        survives: true
+        malformed_requests:
+          - {signature: serving_default, request: 0 rows, outcome: refused}
+          - {signature: serving_default, request: image of rank 1, outcome: refused}
+          - {signature: serving_default, request: image of rank 2, outcome: refused}
+          - {signature: serving_default, request: image of rank 3, outcome: refused}
     assets:
       description: Names of the asset files, such as vocabularies.
       type: list
@@ -249,7 +261,7 @@ saved_model:
     size_bytes:
       description: Size of all files of the model.
       type: int
-      sample: 2464427
+      sample: 2475177
     asset_bytes:
       description: Size of the asset files.
       type: int
@@ -259,7 +271,7 @@ saved_model:
         - Number of variables (C(count)), size of their files (C(bytes)), number of values that they hold (C(parameters), null if a shape is unknown), and
           number of variables of each type (C(dtypes)).
       type: dict
-      sample: {count: 10, bytes: 2306396, parameters: 575114, dtypes: {float32: 10}}
+      sample: {count: 42, bytes: 2306393, parameters: 863166, dtypes: {float32: 42}}
     warmup:
       description:
         - Warm-up file of the model, null without one. C(records) is the number of requests, C(kinds) the number of each kind, C(batch_sizes) the batch sizes

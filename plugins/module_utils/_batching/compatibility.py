@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""May a server batch requests to this model? Judged by its signatures, before a request finds out.
+"""Decide from its signatures whether a server may batch requests to a model.
 
-Batching joins the rows of several requests along the first dimension and cuts the outputs apart along theirs.
+Batching joins the rows of several requests along the first dimension, and splits the outputs along theirs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEAVE_OUT = "Serve this model without batching, or export it with an unknown fir
 
 
 def well_formed(signatures: Any) -> Signatures:
-    """Return signatures; raise FleetError where they are built otherwise."""
+    """Return signatures. Raise FleetError if they are malformed."""
     try:
         tensors = [
             tensor
@@ -46,10 +46,10 @@ def well_formed(signatures: Any) -> Signatures:
 
 
 def judge(signatures: Signatures, pad_variable_length_inputs: bool | None = None) -> tuple[list[FleetError], list[str]]:
-    """(faults, warnings) of batching a model.
+    """Return (faults, warnings) of batching a model.
 
-    pad_variable_length_inputs: the parameter; None if it is not set. faults: FleetErrors, one for each tensor that makes batched requests fail.
-    warnings: texts on what the signatures leave open.
+    pad_variable_length_inputs: the parameter; None if it is not set. faults: FleetErrors, one for each tensor that
+    makes batched requests fail. warnings: texts about what the signatures leave open.
     """
     faults: list[FleetError] = []
     warnings: list[str] = []
@@ -100,7 +100,7 @@ def _first_dimension_fault(where: str, kind: str, shape: Shape) -> FleetError | 
 
 
 def _variable_length(where: str, shape: list[int | None], padding: bool | None) -> tuple[FleetError | None, str | None]:
-    """(fault, warning) of an input whose examples may differ in shape."""
+    """Return (fault, warning) for an input whose examples may differ in shape."""
     if padding is None:
         return FleetError(
             f"shape {describe(shape)} can vary between examples; if a batch contains different shapes, all its requests fail",

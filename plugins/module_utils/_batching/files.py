@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which files of batching parameters a server needs, and what stands in them.
+"""Decide which files of batching parameters a server needs, and their content.
 
-Either one file for all models (--batching_parameters_file), or with --enable_per_model_batching_parameters a file in each model version, beside
-which the one file counts for the thread pool alone.
+Either one file applies to all models (--batching_parameters_file), or, with --enable_per_model_batching_parameters,
+each model version has its own. Then the one file only sets the thread pool.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._batching.start_va
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signatures
 
-# The threads are the server's, whatever a model's file says.
+# The threads belong to the server, whatever the file of a model contains.
 SERVER_WIDE = ("num_batch_threads", "thread_pool_name")
 GIVEN = "given"
 
 
 class FileResult(TypedDict):
-    """A file as modules return it; text is None for a missing file."""
+    """A file as modules return it. text is None for a missing file."""
 
     path: str | None
     text: str | None
@@ -33,7 +33,7 @@ class FileResult(TypedDict):
 
 
 class Model(TypedDict):
-    """batching: the model's own parameters, "auto" for none of its own, "none" or None for a model that is not batched."""
+    """A model. batching: its own parameters, "auto" for those of the server, "none" or None for a model without batching."""
 
     name: str
     signatures: Signatures | None
@@ -42,7 +42,7 @@ class Model(TypedDict):
 
 @dataclass(frozen=True)
 class File:
-    """The parameters of one file: of a model, or of the whole server where model is None. reasons: {parameter: why it has its value}."""
+    """The parameters of one file. model: None for the file of the whole server. reasons: {parameter: why it has its value}."""
 
     model: str | None
     parameters: parameters.Parameters
@@ -50,19 +50,19 @@ class File:
 
     @property
     def text(self) -> str:
-        """What stands in the file."""
+        """Return the content of the file."""
         return parameters.text(self.parameters)
 
     def as_dict(self, path: str) -> FileResult:
-        """The file as modules return it."""
+        """Return the file as modules do."""
         return {"path": path, "text": self.text, "parameters": self.parameters.as_dict(), "reasons": self.reasons}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The user's request.
 
-    given: {parameter: value or None}. capabilities, goal: as start_values takes them.
+    given: {parameter: value or None}. capabilities, goal: as in start_values.
     """
 
     given: Mapping[str, Any]
@@ -72,9 +72,9 @@ class Request:
 
 
 def for_server(request: Request) -> tuple[File | None, list[str]]:
-    """(the one File that all models are batched by, or None where none of them is; warnings about them).
+    """Return (the File that applies to all models, or None if no model is batched; warnings).
 
-    Raises FleetError where the parameters or a model forbid it.
+    Raise FleetError if the parameters or a model do not permit batching.
     """
     _check_models(request.models)
     if request.models and not any(map(_is_batched, request.models)):
@@ -97,7 +97,10 @@ def for_server(request: Request) -> tuple[File | None, list[str]]:
 
 
 def per_model(request: Request, with_server_file: bool) -> tuple[File | None, list[File], list[str]]:
-    """(the File of the whole server or None, the Files of the batched models, warnings). with_server_file: whether there is a file for the threads."""
+    """Return (the File of the whole server or None, the Files of the batched models, warnings).
+
+    with_server_file: whether there is a file for the threads.
+    """
     _check_models(request.models)
     server, of_all = _split(request.given)
     batched = [model for model in request.models if _is_batched(model)]
@@ -127,7 +130,7 @@ def per_model(request: Request, with_server_file: bool) -> tuple[File | None, li
 
 
 def _agree(server: dict[str, Any], threads: Mapping[str, Any]) -> None:
-    """Add the thread parameters of a model to the server's; raise FleetError where they differ."""
+    """Add the thread parameters of a model to those of the server. Raise FleetError if they differ."""
     for name, value in threads.items():
         if server.setdefault(name, value) != value:
             raise FleetError(
@@ -157,7 +160,7 @@ def _is_batched(model: Model) -> bool:
 
 
 def _own(model: Model) -> dict[str, Any]:
-    """The parameters that a model does not share with all: {parameter: value}."""
+    """Return the parameters that apply only to this model, as {parameter: value}."""
     return (
         {name: value for name, value in model["batching"].items() if value is not None}
         if isinstance(model["batching"], dict)
@@ -166,14 +169,14 @@ def _own(model: Model) -> dict[str, Any]:
 
 
 def _within(model: Model, fault: FleetError) -> FleetError:
-    """The fault, said of a model."""
+    """Return the fault with the name of the model."""
     return FleetError(fault.what, where=f"models: {model['name']}: {fault.where}", remedy=fault.remedy)
 
 
 def _file(
     model: str | None, request: Request, given: Mapping[str, Any], signatures: Signatures | None, names: Iterable[str]
 ) -> File:
-    """The File with what is given and, where the host is known, start values, as far as names goes."""
+    """Return a File of the given values and, if the host is known, start values for the other names."""
     given = parameters.given_of(given)
     chosen = start_values(request.capabilities, request.goal, given, signatures) if request.capabilities else {}
     values = {name: chosen[name][0] for name in names if name in chosen}
@@ -196,7 +199,7 @@ def _judge(models: Sequence[Model], files: Sequence[File]) -> list[str]:
 
 
 def _split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(what is server-wide, the rest) of {parameter: value or None}, without those not set."""
+    """Split {parameter: value or None} into the parameters of the server and the others, without those that are not set."""
     given = {name: value for name, value in given.items() if value is not None}
     return (
         {name: value for name, value in given.items() if name in SERVER_WIDE},

@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""BatchingParameters of TensorFlow Serving: the rules that its server applies late, by crashing, or not at all; and the text it reads.
+"""Check BatchingParameters of TensorFlow Serving, and read and write their text.
 
-A server loads what these functions let through: a value it would reject costs five minutes of retries with closed ports, or the whole process.
+TensorFlow Serving checks them late, by crashing, or not at all. A value that it rejects costs five minutes of retries
+with closed ports, or ends the whole process.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.textprot
 
 HEADER = "# BatchingParameters of TensorFlow Serving. Managed by tfserving.fleet.batching_parameters: changes made here are overwritten.\n"
 
-# What the server takes where the file says nothing.
+# The server's defaults.
 DEFAULT_MAX_BATCH_SIZE = 1000
 DEFAULT_MAX_ENQUEUED_BATCHES = 10
 
-# minimum, maximum, unit. The maxima keep the server's own arithmetic (microseconds to nanoseconds, sizes in 32 bits, threads of a process) in range.
+# minimum, maximum, unit. The maxima prevent overflows in the server (microseconds to nanoseconds, sizes in 32 bits,
+# threads of a process).
 RANGES = {
     "max_batch_size": (1, 2**31 - 1, "rows"),
     "batch_timeout_micros": (0, 3_600_000_000, "microseconds"),
@@ -32,14 +34,14 @@ RANGES = {
     "num_batch_threads": (1, 10_000, "threads"),
     "max_execution_batch_size": (1, 2**31 - 1, "rows"),
 }
-# What a wrapper message without a value holds, where that is not 0.
+# The value of a wrapper message without content, if it is not 0.
 _UNSET = {"thread_pool_name": "", "enable_large_batch_splitting": False}
 POOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a file sets; None, and () for the allowed sizes, leave the server's own default. Sizes count rows, that is examples."""
+    """The content of a file. None, and () for the allowed sizes, mean the server's default. Sizes are counts of rows, that is of examples."""
 
     max_batch_size: int | None = None
     batch_timeout_micros: int | None = None
@@ -52,17 +54,17 @@ class Parameters:
     max_execution_batch_size: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """All nine parameters by name; allowed_batch_sizes is a list, those not set are None."""
+        """Return all nine parameters by name. allowed_batch_sizes is a list, and unset parameters are None."""
         return dict(asdict(self), allowed_batch_sizes=list(self.allowed_batch_sizes) or None)
 
 
 NAMES = tuple(field.name for field in fields(Parameters))
-# What may stand in the place of a model's own parameters: it is not batched, or as all are.
+# Words in place of a model's own parameters: no batching, or the parameters of the server.
 CHOICES = ("none", "auto")
 
 
 def check(values: Mapping[str, Any]) -> Parameters:
-    """Parameters of values ({name: value or None}); raise FleetError for the first that a server would reject, crash on or silently misuse."""
+    """Return the Parameters of {name: value or None}. Raise FleetError for the first value that a server would reject, crash on or silently ignore."""
     given = given_of(values)
     parameters = Parameters(**dict(given, allowed_batch_sizes=tuple(given.get("allowed_batch_sizes", ()))))
     _check_splitting(parameters)
@@ -71,7 +73,7 @@ def check(values: Mapping[str, Any]) -> Parameters:
 
 
 def given_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """values without those that are None or empty, each right by itself; raise FleetError for the first unknown name or wrong value."""
+    """Return the values that are set, each checked separately. Raise FleetError for the first unknown name or wrong value."""
     given = {name: typed(name, value) for name, value in values.items() if value is not None}
     for name, value in given.items():
         one_of("parameter", name, NAMES)
@@ -80,7 +82,7 @@ def given_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def typed(name: str, value: Any) -> Any:
-    """The value of a parameter; a text that spells a number or a truth value as that."""
+    """Return the value of a parameter. Convert a text that spells a number or a Boolean."""
     if name in RANGES:
         return number_of(value, int)
     if name == "allowed_batch_sizes":
@@ -90,7 +92,7 @@ def typed(name: str, value: Any) -> Any:
 
 
 def check_choice(batching: Any, where: str) -> Any:
-    """Return how a model shall be batched: one of CHOICES, None, or a mapping, which is not checked yet. Raises FleetError for anything else."""
+    """Return how to batch a model: one of CHOICES, None, or a mapping (which is not checked yet). Raise FleetError for anything else."""
     if not (batching is None or isinstance(batching, dict) or isinstance(batching, str) and batching in CHOICES):
         raise FleetError(
             f"{batching!r} is not known; allowed: {', '.join(CHOICES)}, or a mapping of parameters", where=where
@@ -99,12 +101,12 @@ def check_choice(batching: Any, where: str) -> Any:
 
 
 def text(parameters: Parameters) -> str:
-    """The text proto of parameters: what is set, in the order of the fields; scalars in their wrapper messages, as the server reads them."""
+    """Return the text proto of the set parameters in the order of the fields. Scalars are in wrapper messages, as the server reads them."""
     return HEADER + writer.text([field for name in NAMES for field in _fields(name, getattr(parameters, name))])
 
 
 def read(text: str) -> dict[str, Any] | None:
-    """{parameter: value} of a text proto of BatchingParameters; None where the text is not one."""
+    """Return {parameter: value} of a text proto of BatchingParameters, or None if it is not one."""
     try:
         found = reader.read(text, schema.BATCHING, "batching")
     except FleetError:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where to start with batching on a host: safe values, each with its reason. Only a measurement shows which values are best."""
+"""Choose safe start values for batching on a host, each with a reason. Only a measurement shows the best values."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signatur
 Choice = tuple[Any, str]  # A value and the reason for it.
 GOALS = ("online", "bulk")
 
-# (has a GPU, goal) -> rows executed at once, microseconds a batch waits for more rows. Upstream's batching guide gives the ranges: on a CPU
-# no waiting or a few ms, on a GPU hundreds to thousands of rows and a few ms.
+# (has a GPU, goal) -> rows per executed batch, microseconds that a batch waits for more rows. The ranges are those of
+# upstream's batching guide: on a CPU no waiting or a few ms, on a GPU hundreds to thousands of rows and a few ms.
 _EXECUTED = {
     (False, "online"): (32, 0),
     (False, "bulk"): (256, 1_000),
     (True, "online"): (128, 1_000),
     (True, "bulk"): (1_024, 5_000),
 }
-# At least the server's own limit without a file, so that batching parameters refuse no request that was served before.
+# At least the server's limit without a file, so that batching does not refuse requests that worked before.
 _LARGEST_REQUEST = 1_024
 _SIZE_NAMES = ("max_batch_size", "allowed_batch_sizes", "enable_large_batch_splitting", "max_execution_batch_size")
 _BULK_QUEUE = 1_000
@@ -44,10 +44,11 @@ def start_values(
     given: Mapping[str, Any] | None = None,
     signatures: Signatures | None = None,
 ) -> dict[str, Choice]:
-    """What to set beside the parameters in given: {name: (value, reason)}, legal together with them if they are; FleetError for one that is wrong by itself.
+    """Return {name: (value, reason)} of the parameters to set in addition to the given ones. Raise FleetError for an invalid given parameter.
 
-    capabilities: of the host, for cpu.usable, gpus and memory.usable_mib. goal: 'online' (latency) or 'bulk' (throughput).
-    given: the user's own parameters ({name: value or None}). signatures: of the model, for the size of a row, or None.
+    The result is valid together with the given parameters if these are. capabilities: of the host, for cpu.usable, gpus
+    and memory.usable_mib. goal: 'online' (latency) or 'bulk' (throughput). given: the user's parameters ({name: value
+    or None}). signatures: of the model, for the size of a row, or None.
     """
     one_of("goal", goal, GOALS)
     given = given_of(given or {})
@@ -69,7 +70,7 @@ def start_values(
 
 
 def _read(capabilities: Mapping[str, Any]) -> tuple[float, bool, float | None]:
-    """(usable CPUs, whether a GPU computes, usable memory in MiB or None)."""
+    """Return (usable CPUs, whether a GPU computes, usable memory in MiB or None)."""
     validation.check(capabilities, "capabilities")
     if not {"cpu", "gpus", "memory"} <= set(capabilities):
         raise FleetError(
@@ -83,7 +84,7 @@ def _read(capabilities: Mapping[str, Any]) -> tuple[float, bool, float | None]:
 
 
 def _sizes(given: Mapping[str, Any], batch: int, gpu: bool, goal: str) -> Iterator[tuple[str, Choice]]:
-    """The size parameters that given leaves open. Sizes of the user's own keep their plain meaning: no splitting is added to them."""
+    """Return the size parameters that are not given. If the user gives sizes, requests are not split, so that the sizes keep their plain meaning."""
     allowed = given.get("allowed_batch_sizes")
     size = given.get("max_batch_size") or (allowed[-1] if allowed else _largest_request(**given))
     if allowed:
@@ -115,7 +116,7 @@ def _sizes(given: Mapping[str, Any], batch: int, gpu: bool, goal: str) -> Iterat
 def _largest_request(
     max_execution_batch_size: int = 0, max_enqueued_batches: int = _LARGEST_REQUEST, **_others: Any
 ) -> int:
-    """Rows of the largest request by default: no less than a batch, no more than the queue can hold."""
+    """Return the default for the rows of the largest request: at least one batch, and at most what the queue can hold."""
     return min(
         max(_LARGEST_REQUEST, max_execution_batch_size),
         (max_execution_batch_size or _LARGEST_REQUEST) * max_enqueued_batches,
@@ -123,7 +124,7 @@ def _largest_request(
 
 
 def _executed_rows(batch: int, size: int, allowed: Sequence[int] | None, enqueued: int) -> int:
-    """The rows nearest to batch that are allowed, and with which the queue can hold a request of size rows."""
+    """Return the allowed number of rows nearest to batch with which the queue can hold a request of size rows."""
     fewest = math.ceil(size / enqueued)
     most = min(size, max(batch, fewest))
     fitting = [rows for rows in allowed or [most] if rows >= fewest]
@@ -139,7 +140,7 @@ def _timeout_reason(timeout: int) -> str:
 def _queue(
     sizes: Mapping[str, Any], threads: int, goal: str, memory_mib: float | None, signatures: Signatures | None
 ) -> tuple[int, str]:
-    """(max_enqueued_batches, reason), for each queue, that is for each signature of each loaded version."""
+    """Return (max_enqueued_batches, reason) of each queue. There is one for each signature of each loaded version."""
     executed = sizes.get("max_execution_batch_size") or sizes["max_batch_size"]
     for_one_request = math.ceil(sizes["max_batch_size"] / executed)
     least = max(threads, for_one_request, 2)
@@ -162,7 +163,7 @@ def _queue(
 
 
 def row_bytes(signatures: Signatures) -> int | None:
-    """Bytes of one example over all inputs, of the largest signature; None where a shape or type leaves it open."""
+    """Return the bytes of one example over all inputs, of the largest signature, or None if a shape or type is open."""
     sizes = [
         [_tensor_bytes(tensor) for tensor in signature["inputs"].values()]
         for signature in signatures.values()

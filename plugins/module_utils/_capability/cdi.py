@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How containers get GPUs on a host: the CDI descriptions that are there, whether they fit the GPUs, and which way to ask is taken."""
+"""Decide how containers get the GPUs of a host: find its CDI descriptions, check that they fit the GPUs, and choose the kind of request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _GENERATE = "generate them again: nvidia-ctk cdi generate --output=/etc/cdi/nvid
 
 
 def describe(texts: Iterable[str], groups: Iterable[GpuGroup]) -> Cdi | None:
-    """The CDI descriptions of NVIDIA's GPUs, or None where there are none.
+    """Return the CDI descriptions of NVIDIA's GPUs, or None if there is no such description.
 
     texts: of all CDI files, YAML or JSON. groups: the host's GPUs.
     """
@@ -60,7 +60,7 @@ def describe(texts: Iterable[str], groups: Iterable[GpuGroup]) -> Cdi | None:
 
 
 def _names(device: GpuDevice, group: GpuGroup, kind: Literal["uuid", "index"]) -> list[str]:
-    """What CDI calls the devices of one GPU: the GPU itself, or its MIG instances."""
+    """Return the CDI names of the devices of one GPU: the GPU itself, or its MIG instances."""
     if group["mig"] is None:
         return [str(device[kind])]
     return [
@@ -69,7 +69,7 @@ def _names(device: GpuDevice, group: GpuGroup, kind: Literal["uuid", "index"]) -
 
 
 def _devices(text: str) -> list[str] | None:
-    """The names of the devices of one description of NVIDIA's GPUs; None for one that is of something else, or is none."""
+    """Return the names of the devices in one description of NVIDIA's GPUs, or None if it describes something else or is invalid."""
     if text.lstrip().startswith("{"):
         try:
             whole = json.loads(text)
@@ -90,9 +90,10 @@ def _devices(text: str) -> list[str] | None:
 
 
 def way(container: Container, groups: Iterable[GpuGroup]) -> tuple[str | None, str | None, str | None]:
-    """(how the engine is asked for GPUs, None, None), or (None, what is missing, its remedy).
+    """Return (how to request GPUs from the engine, None, None), or (None, what is missing, its remedy).
 
-    cdi: the engine reads CDI descriptions that fit. device_request: what --gpus asks for. runtime: the runtime nvidia, set by a variable.
+    cdi: the engine reads CDI descriptions, and they fit. device_request: as with --gpus. runtime: the runtime nvidia,
+    configured by an environment variable.
     """
     nvidia: Mapping[str, Any] = container.get("nvidia") or {}
     described = nvidia.get("cdi")

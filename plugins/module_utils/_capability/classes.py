@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The classes of a host: what decides where an image may run (image class) and for which hosts a tuning holds (tuning class).
+"""Compute the classes of a host: the image class decides where an image may run, and the tuning class for which hosts a tuning applies.
 
-Keyed by what decides compatibility and speed, never by marketing names. A class depends on the host alone.
+They are made of what decides compatibility and speed, never of marketing names. A class depends only on the host.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ _VENDORS = {"AuthenticAMD": "amd", "GenuineIntel": "intel", "HygonGenuine": "hyg
 
 
 def classes(capabilities: HostFacts) -> Classes:
-    """The classes of a host.
+    """Return the classes of a host.
 
-    image: the psABI level (which names the architecture), or the architecture where it has no level; then -ccN for each major compute
-    capability of the host's GPUs. A GPU whose compute capability is not known (no driver answered) adds nothing: the host runs the
-    CPU's images only. Fit for the tag of an image.
-    tuning: image class, AI instructions, vendor, usable CPUs, NUMA nodes, and the GPUs: count x product-memory-MIG, or count x the PCI
-    device if no driver reported more.
+    image: the psABI level (which includes the architecture), or the architecture if it has no levels; then -ccN for
+    each major compute capability of the host's GPUs. A GPU with an unknown compute capability (no driver answered) adds
+    nothing, so the host runs only images for CPUs. The text is valid in an image's tag.
+
+    tuning: image class, AI instructions, vendor, usable CPUs, NUMA nodes, and the GPUs: count x product-memory-MIG, or
+    count x the PCI device if no driver reported more.
     """
     cpu, gpus = capabilities["cpu"], capabilities["gpus"]
     image = image_class(capabilities["architecture"], cpu["level"], gpus)
@@ -39,7 +40,7 @@ def classes(capabilities: HostFacts) -> Classes:
 
 
 def image_class(architecture: str | None, level: str | None, gpus: Iterable[GpuGroup] = ()) -> str:
-    """The image class alone: of a CPU description that is not a host's, or of a host."""
+    """Return only the image class, also of a CPU description without a host."""
     families = sorted({compute["major"] for compute in (gpu.get("compute") for gpu in gpus) if compute})
     return "-".join([level or _slug(architecture)] + [f"cc{family}" for family in families])
 

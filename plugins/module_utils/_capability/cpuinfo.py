@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read the text of a /proc/cpuinfo: of x86 or Arm, of this machine or another, whole or damaged."""
+"""Read the text of a /proc/cpuinfo of x86 or Arm, of this or another machine, complete or damaged."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _BARE = {"Processor", "processor", "BogoMIPS"}
 _LONGEST_NAME = 64
 _MOST_DIGITS = 10
 _FLAG = re.compile(r"[a-z0-9_]+")
-# Values that mail programs and terminals wrap, and flags that count although no level has them.
+# Values that mail programs and terminals wrap, and flags that matter although no level contains them.
 _WRAPPED_KEYS = {"flags", "Features", "model name"}
 _WHOLE_FLAGS = frozenset({"lm", "hypervisor"}).union(*levels.KNOWN_FLAGS.values())
 
-# The level that every CPU of a family and model has. Models: arch/x86/include/asm/intel-family.h; AMD's: bsp_init_amd in arch/x86/kernel/cpu/amd.c of Linux.
+# The lowest level of all CPUs of a family and model. Models: arch/x86/include/asm/intel-family.h; AMD's: bsp_init_amd
+# in arch/x86/kernel/cpu/amd.c of Linux.
 _INTEL_LEVELS = {
     "x86-64-v3": frozenset(
         (
@@ -68,10 +69,10 @@ _AMD_LEVELS = (
     (0x19, range(0x100), "x86-64-v3"),
     (0x1A, range(0x100), "x86-64-v4"),
 )
-# Intel sells these from the same models without AVX.
+# Intel sells CPUs without AVX under these names, with the same model numbers.
 _WITHOUT_AVX = re.compile(r"Pentium|Celeron|Atom|Processor N\d")
 
-# Names as util-linux's lscpu gives them (sys-utils/lscpu-arm.c); a code that is not here is shown as it is.
+# The names of util-linux's lscpu (sys-utils/lscpu-arm.c). An unknown code is shown unchanged.
 _ARM_VENDORS = {
     0x41: "ARM",
     0x42: "Broadcom",
@@ -108,9 +109,10 @@ _ARM_SERVER_CORES = {
 
 
 def read(text: str, architecture: str | None = None) -> CpuText:
-    """Describe the CPUs of a text; never raises.
+    """Return the description of the CPUs of a text. Never raise.
 
-    architecture: the word of uname -m where it is known; it wins over what the text looks like, and flags of another are not believed.
+    architecture: as uname -m prints it, if known. It overrides what the text looks like, and flags of other
+    architectures are ignored.
     """
     text = _unwrapped(text)
     cores = _cores(text)
@@ -154,7 +156,7 @@ def read(text: str, architecture: str | None = None) -> CpuText:
 
 
 def require(text: str, architecture: str | None = None) -> CpuText:
-    """The same as read(), or FleetError in one line where the text does not tell a class or is not of the architecture that was named."""
+    """Return the result of read(). Raise FleetError if the text does not show a class, or is not of the given architecture."""
     if architecture is not None and architecture not in ARCHITECTURES:
         raise FleetError(f"{architecture!r} is not known; allowed: {', '.join(ARCHITECTURES)}", where="architecture")
     if not text.strip():
@@ -211,7 +213,7 @@ def _strange(architecture: str, shown: str | None) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """The text with each line that has no colon joined to the one before, as it was before a mail program or a terminal wrapped it."""
+    """Return the text with each line without a colon joined to the previous one, to undo the wrapping of a mail program or a terminal."""
     lines, key = [], ""
     for line in text.splitlines():
         if ":" in line or not line.strip():
@@ -225,14 +227,17 @@ def _unwrapped(text: str) -> str:
 
 
 def _joined(before: str, after: str) -> str:
-    """Two parts of a line that was wrapped: between words, or within one as terminals do, which shows where only the whole is a flag."""
+    """Return the two parts of a wrapped line joined.
+
+    Lines are wrapped between words, or within a word as terminals do. It was within a word if only the whole is a flag.
+    """
     first, last = after.split()[0], before.split()[-1]
     blank = "" if last + first in _WHOLE_FLAGS else " "
     return before.rstrip() + blank + after.strip()
 
 
 def _less_than_known(cpu: CpuModel) -> list[str]:
-    """A warning where a CPU shows a lower level than every one of its family and model has."""
+    """Return a warning if a CPU shows a lower level than all CPUs of its family and model have."""
     vendor, family, model = cpu["vendor"], cpu["family"], cpu["model"]
     expected = None
     if vendor == "GenuineIntel" and family == 6 and not _WITHOUT_AVX.search(cpu["brand"] or ""):
@@ -254,7 +259,7 @@ def _less_than_known(cpu: CpuModel) -> list[str]:
 
 
 def _cores(text: str) -> list[dict[str, str]]:
-    """A dict of the lines of each core. A blank line or a key seen before begins the next one; sections that are not of a core are left out."""
+    """Return one dict of its lines for each core, without other sections. A blank line or a repeated key begins the next core."""
     sections: list[dict[str, str]] = [{}]
     for line in text.splitlines():
         key, colon, value = line.partition(":")
@@ -264,7 +269,7 @@ def _cores(text: str) -> list[dict[str, str]]:
         if colon:
             sections[-1][key] = value.strip()
     cores = [section for section in sections if _is_core(section)]
-    # Linux before 3.19 told what Arm's cores share once, below the bare numbers of all.
+    # Linux before 3.19 printed what Arm's cores share only once, below the numbers of all cores.
     shared = cores[-1] if cores and "Features" in cores[-1] else {}
     if shared and all(set(core) <= _BARE for core in cores[:-1]):
         return [{**shared, **core} for core in cores]
@@ -277,7 +282,7 @@ def _is_core(section: dict[str, str]) -> bool:
 
 
 def _architecture(cores: list[dict[str, str]]) -> str | None:
-    """The architecture in uname -m's word as far as the cores show it, or None."""
+    """Return the architecture in uname -m's spelling if the cores show it, or None."""
     merged = {key: value for core in reversed(cores) for key, value in core.items()}
     flags, features = merged.get("flags", "").split(), merged.get("Features", "").split()
     isa = (merged.get("isa") or merged.get("ISA") or "").lower()
@@ -297,7 +302,7 @@ def _architecture(cores: list[dict[str, str]]) -> str | None:
 
 
 def _common_flags(cores: list[dict[str, str]], architecture: str, text: str) -> tuple[frozenset[str], list[str]]:
-    """The flags that all cores have (a frozenset), and warnings about cores that differ and texts that were cut."""
+    """Return the flags that all cores have (a frozenset), and warnings about cores that differ and truncated texts."""
     key = _FLAG_KEYS[architecture]
     lines = [core[key] for core in cores if core.get(key)]
     damaged = _damaged(cores)
@@ -318,13 +323,13 @@ def _common_flags(cores: list[dict[str, str]], architecture: str, text: str) -> 
 
 
 def _damaged(cores: list[dict[str, str]]) -> str | None:
-    """The first word among the flags of the cores that cannot be one, or None."""
+    """Return the first word among the flags of the cores that cannot be a flag, or None."""
     words = (word for core in cores for key in _FLAG_KEYS.values() for word in core.get(key, "").split())
     return next((word for word in words if not _FLAG.fullmatch(word)), None)
 
 
 def _is_cut(text: str, lines: list[str]) -> bool:
-    """Whether a text ends within the last of these lines of flags."""
+    """Return whether a text ends within the last of these lines of flags."""
     return bool(lines) and not text.endswith("\n") and text.rstrip().endswith(lines[-1])
 
 
@@ -357,7 +362,7 @@ def _counts(cores: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _caches(core: dict[str, str]) -> Caches:
-    """AMD's cpuinfo shows the second level's size; Intel's shows the last level's, whichever that is."""
+    """Return the caches of a core. AMD's cpuinfo shows the size of the second level, and Intel's that of the last level."""
     size, _blank, unit = core.get("cache size", "").partition(" ")
     if core.get("vendor_id") in ("AuthenticAMD", "HygonGenuine") and size.isdigit() and unit == "KB":
         return {**NO_CACHES, "l2_kib": int(size)}

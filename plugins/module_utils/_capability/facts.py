@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fact tfserving_capabilities, as tfserving.fleet.capability_facts returns it. A key that does not apply is None, never missing."""
+"""Define the fact tfserving_capabilities, as tfserving.fleet.capability_facts returns it. A key that does not apply is None, never missing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, TypedDict, Union
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Engine, Sdk
 
-Fault = Union[int, str, None]  # a code of NVML or a word of _capability.gpus; None where the question was answered
+Fault = Union[int, str, None]  # a code of NVML or a word of _capability.gpus; None if there is a value
 Answers = dict[
     tuple[Union[int, None], str], tuple[Fault, Any]
-]  # what NVIDIA's driver answers: (GPU's index or None, question) -> (fault, value)
+]  # the answers of NVIDIA's driver: (GPU's index or None, question) -> (fault, value)
 MOST_INSTANCES = 8  # MIG slices of a GPU
 
 
@@ -28,14 +28,14 @@ class Caches(TypedDict):
 class CpuLimits(TypedDict):
     """The CPUs that a process may use."""
 
-    usable: float | None  # CPUs: the least of affinity, cpuset and quota
-    affinity: str | None  # a list as the kernel writes it, 0-3,8
-    cpuset: str | None  # the same of the control group; None where it holds all CPUs that are online
+    usable: float | None  # CPUs: the smallest of affinity, cpuset and quota
+    affinity: str | None  # a list as the kernel writes it: 0-3,8
+    cpuset: str | None  # the list of the control group; None if it contains all online CPUs
     quota: float | None  # CPUs
 
 
 class Topology(TypedDict):
-    """How many CPUs there are, as far as it is known."""
+    """The number of CPUs, as far as it is known."""
 
     sockets: int | None
     cores: int | None
@@ -43,7 +43,7 @@ class Topology(TypedDict):
 
 
 class CpuModel(Topology):
-    """What a CPU is and can do, as far as a cpuinfo shows it."""
+    """What a CPU is and what it supports, according to a cpuinfo."""
 
     vendor: str | None  # on Arm the implementer
     family: int | None  # on Arm the architecture
@@ -63,11 +63,11 @@ class Cpu(CpuModel, CpuLimits):
 
 
 class CpuText(TypedDict):
-    """What the text of a /proc/cpuinfo shows."""
+    """The content of a /proc/cpuinfo."""
 
     architecture: str | None
     cpu: CpuModel
-    hypervisor: bool  # whether the CPU says that it is a virtual machine's
+    hypervisor: bool  # whether the CPU reports that it belongs to a virtual machine
     warnings: list[str]
 
 
@@ -76,7 +76,7 @@ class Memory(TypedDict):
 
     total_mib: int | None
     limit_mib: int | None  # of the control groups
-    usable_mib: int | None  # the least of both
+    usable_mib: int | None  # the smaller of both
 
 
 class Compute(TypedDict):
@@ -105,10 +105,10 @@ class GpuDevice(TypedDict):
 
 
 class GpuGroup(TypedDict):
-    """Identical GPUs. What only the driver can say is None where it did not."""
+    """Identical GPUs. Values that only the driver reports are None if it did not."""
 
     product: str | None
-    family: str | None  # the architecture in the words of GPU feature discovery
+    family: str | None  # the architecture as GPU feature discovery names it
     compute: Compute | None
     memory_mib: int | None
     count: int
@@ -117,28 +117,28 @@ class GpuGroup(TypedDict):
     driver_version: str | None
     cuda_version: str | None  # the highest that the driver supports
     ecc: bool | None
-    mig: list[MigSlice] | None  # the slices of one GPU; None where MIG is off or unknown
-    problem: str | None  # why they cannot be used, with a remedy
+    mig: list[MigSlice] | None  # the slices of one GPU; None if MIG is off or unknown
+    problem: str | None  # why they are not usable, with a remedy
     devices: list[GpuDevice]
 
 
 class Cdi(TypedDict):
     """The CDI descriptions of a host's GPUs."""
 
-    names: str | None  # what they call the devices by: uuid or index
+    names: str | None  # how they name the devices: uuid or index
     problem: str | None  # why they do not fit the GPUs
 
 
 class GpusForContainers(TypedDict):
-    """What gives containers GPUs."""
+    """The software that gives GPUs to containers."""
 
     toolkit: str | None  # the version of NVIDIA's container toolkit
-    hook: bool  # whether the hook behind --gpus is there
+    hook: bool  # whether the hook that --gpus uses exists
     cdi: Cdi | None
 
 
 class Container(Engine):
-    """The container engine and what it can give a container."""
+    """The container engine, and what it can give to a container."""
 
     sdk: Sdk | None  # None for a recorded host
     nvidia: GpusForContainers | None  # None without a GPU
@@ -155,7 +155,7 @@ class OperatingSystem(TypedDict):
 
 
 class Virtualization(TypedDict):
-    """What the host is a guest of, in the words of systemd-detect-virt."""
+    """The kind of virtual machine or container that the host is, in the words of systemd-detect-virt."""
 
     kind: str | None
     container: str | None
@@ -171,12 +171,12 @@ class Python(TypedDict):
 class Classes(TypedDict):
     """The classes of a host."""
 
-    image: str  # its hosts can run the same image
-    tuning: str  # a tuning of one holds for all
+    image: str  # hosts of this class can run the same image
+    tuning: str  # a tuning of one host applies to all hosts of this class
 
 
 class HostFacts(TypedDict):
-    """What the host itself says."""
+    """What a host reports about itself."""
 
     schema: int
     architecture: str | None  # uname -m
@@ -228,14 +228,14 @@ class RemappedRows(TypedDict):
 
 
 class GpuHealth(TypedDict):
-    """Whether a GPU is fit for use."""
+    """Whether a GPU is usable."""
 
-    state: str  # ok, warning, failed, or unknown where nothing that could show damage could be read
+    state: str  # ok, warning, failed, or unknown if no reading that could show damage is available
     reasons: list[str]
 
 
 class GpuReadings(TypedDict):
-    """What changes by the minute of one GPU; None is not known."""
+    """The current state of one GPU. None: unknown."""
 
     pci_bus_id: str | None
     uuid: str | None
@@ -252,31 +252,31 @@ class GpuReadings(TypedDict):
     retired_pages: int | None
     retired_pages_pending: bool | None
     remapped_rows: RemappedRows | None
-    xids: list[int] | None  # the driver's errors in the kernel's log; None where the log cannot be read
+    xids: list[int] | None  # the driver's errors in the kernel's log; None if the log is not readable
     faults: dict[str, str]  # why the driver refused a question
 
 
 class GpuDetails(GpuReadings):
-    """The readings of a GPU, and what follows from them."""
+    """The readings of a GPU, and conclusions from them."""
 
     health: GpuHealth
 
 
-# The GPUs, what gives them to containers (None without a GPU), the details or None, and lines about what cannot be used.
+# The GPUs, what gives them to containers (None without a GPU), the details or None, and lines about unusable parts.
 Found = tuple[list[GpuGroup], Union[GpusForContainers, None], Union[list[GpuDetails], None], list[str]]
 
 
 class GpuUse(TypedDict):
     """Whether a server computes on its GPUs."""
 
-    used: bool | None  # None where nothing shows it
+    used: bool | None  # None if nothing shows it
     seen: list[SeenGpu]
     reason: str
     remedy: str | None
 
 
 class SeenGpu(TypedDict):
-    """A GPU that a server's log names."""
+    """A GPU in a server's log."""
 
     name: str
     pci_bus_id: str

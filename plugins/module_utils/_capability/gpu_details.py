@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What changes by the minute of a host's NVIDIA GPUs, and whether they are healthy; it is no fact, and asked for by itself."""
+"""Describe the current state and health of a host's NVIDIA GPUs. It changes all the time, so it is not part of the fact and has its own option."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts 
     GpuReadings,
 )
 
-_NOT_TOLD = (3, 13)  # the GPU has it not, or the driver is too old to tell: nothing is wrong
+_NOT_TOLD = (3, 13)  # the GPU does not have it, or the driver is too old to report it: nothing is wrong
 _XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)")
-# Bits of nvmlClocksEventReasons that are no complaint: idle, and clocks that somebody set.
+# Bits of nvmlClocksEventReasons that do not show a problem: an idle GPU, and clocks that a user set.
 _THROTTLING = {
     4: "sw_power_cap",
     8: "hw_slowdown",
@@ -32,7 +32,7 @@ _THROTTLING = {
 
 
 def details(answers: Answers, kernel_log: str | None) -> list[GpuDetails]:
-    """What changes by the minute, of each GPU that the driver lists; null is not known. kernel_log: its text, or None where it cannot be read."""
+    """Return the current state of each GPU that the driver lists. None: unknown. kernel_log: its text, or None if it is not readable."""
     xids = _xids(kernel_log)
     return [_details_of(answers, gpu, xids) for gpu in gpus.indices(answers)]
 
@@ -100,7 +100,7 @@ def _details_of(answers: Answers, gpu: int, xids: dict[str, list[int]] | None) -
 
 
 def _health(found: GpuReadings, problem: str | None) -> GpuHealth:
-    """What the readings say of a GPU."""
+    """Return the health of a GPU according to its readings."""
     failed = [problem] if problem and found["pci_bus_id"] is None else []
     rows: Mapping[str, Any] = found["remapped_rows"] or {}
     failed += ["rows could not be remapped: replace the GPU"] if rows.get("failed") else []
@@ -124,7 +124,7 @@ def _thousandth(milliwatts: int | None) -> float | None:
 
 
 def _xids(kernel_log: str | None) -> dict[str, list[int]] | None:
-    """{address: [Xid]} of the kernel's log, or None where it cannot be read."""
+    """Return {address: [Xid]} of the kernel's log, or None if it is not readable."""
     if kernel_log is None:
         return None
     found: dict[str, list[int]] = {}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a server that was given GPUs computes on them, by its log and by NVML's processes: TensorFlow serves from the CPU unasked where it sees none."""
+"""Detect from its log and from NVML's processes whether a server computes on its GPUs. Without a usable GPU, TensorFlow silently uses the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts 
 _CREATED = re.compile(
     r"Created (?:TensorFlow )?device .*device:GPU:(\d+) with (\d+) MB memory.*?name: ([^,]+), pci bus id: ([0-9a-fA-F:.]+)"
 )
-# What TensorFlow says where it goes on without a GPU, and what helps.
+# Texts with which TensorFlow continues without a GPU, and the remedy.
 _COMPLAINTS = (
     (
         re.compile(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected"),
@@ -65,10 +65,11 @@ _COMPLAINTS = (
 def judge(
     log: str, devices: Iterable[Mapping[str, Any]], processes: Iterable[int] | None = None, pids: Iterable[int] = ()
 ) -> GpuUse:
-    """Whether a server uses the GPUs that it was given.
+    """Return whether a server uses its GPUs.
 
-    log: the server's, from its start. devices: those that it was given, [{pci_bus_id}]; a MIG slice has the address of its GPU. processes: NVML's, pids of the
-    host, or None where they could not be read; pids: of the server's processes, as the host numbers them.
+    log: the server's, from its start. devices: the GPUs of the server, [{pci_bus_id}]; a MIG slice has the address of
+    its GPU. processes: NVML's, with pids of the host, or None if they are not readable. pids: of the server's
+    processes, as the host numbers them.
     """
     seen: list[SeenGpu] = [
         {"name": name, "pci_bus_id": place.lower(), "memory_mib": int(memory)}

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the PCI bus, the kernel's files, NVML and nvidia-smi tell of a host's NVIDIA GPUs, made one description: identical GPUs together.
+"""Combine what the PCI bus, the kernel's files, NVML and nvidia-smi report into one description of a host's NVIDIA GPUs, with identical GPUs together.
 
-_capability.nvml asks the questions. The names are those of NVIDIA's GPU feature
-discovery where it has one: product, family, compute.major, memory, count.
+_capability.nvml queries NVML. Names are those of NVIDIA's GPU feature discovery if it has one: product, family,
+compute.major, memory, count.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ REMEDIES = {
     "crash": "install the driver again, and look at the kernel's log",
     "hang": "look at the kernel's log; enable persistence mode if starting a GPU is slow",
 }
-_NO_SUCH_GPU = 2  # what the driver says of an index that it does not have
-_MAY_LACK = (("memory", 3),)  # where the GPU's memory is the machine's
+_NO_SUCH_GPU = 2  # the driver's error for an index that does not exist
+_MAY_LACK = (("memory", 3),)  # for GPUs that use the machine's memory
 _ESSENTIAL = ("name", "uuid", "compute", "memory")
 _ALSO_DESCRIBED = ("driver", "cuda", "pci", "ecc", "mig", "mig_count")
 _OF_AN_INSTANCE = re.compile(r"mig\.\d\.(?:handle|uuid|name)$")
@@ -93,7 +93,7 @@ _FAMILIES = {
     13: "rubin",
 }
 _UNKNOWN = 999  # NVML_ERROR_UNKNOWN
-# What nvidia-smi prints where it has no value, in lower case and without brackets.
+# What nvidia-smi prints instead of a missing value, in lower case and without brackets.
 _SMI_FAULTS = {
     "n/a": 3,
     "not supported": 3,
@@ -116,7 +116,7 @@ _SMI_ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9
 _SMI_INSTANCE = re.compile(r"^\s+MIG\s+(\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)")
 _SMI_GPU = re.compile(r"^GPU (\d+): ")
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
-# What an answer must be to make sense: CUDA 12.4 is 12040, and no GPU has a pebibyte.
+# Conditions of plausible answers: CUDA 12.4 is 12040, and no GPU has a pebibyte.
 _SENSIBLE: dict[str, Callable[[Any], bool]] = {
     "cuda": lambda number: 0 <= number < 100000,
     "compute": lambda pair: 0 < pair[0] < 100 and 0 <= pair[1] < 100,
@@ -127,7 +127,7 @@ _SENSIBLE: dict[str, Callable[[Any], bool]] = {
 
 
 def family(major: int, minor: int) -> str | None:
-    """The name of the architecture of a compute capability, as GPU feature discovery says it, or None."""
+    """Return the name of a compute capability's architecture, as GPU feature discovery spells it, or None."""
     if major == 7:
         return "turing" if minor >= 5 else "volta"
     if major == 8:
@@ -136,27 +136,28 @@ def family(major: int, minor: int) -> str | None:
 
 
 def driver_version_of(text: str) -> str | None:
-    """The version of the loaded kernel module, of the text of /proc/driver/nvidia/version, or None."""
+    """Return the version of the loaded kernel module in the text of /proc/driver/nvidia/version, or None."""
     found = _VERSION.search(text)
     return found[1] if found else None
 
 
 def information_of(text: str) -> dict[str, str | None]:
-    """{product, uuid} of the text of /proc/driver/nvidia/gpus/ADDRESS/information; a GPU that was never started has no UUID there."""
+    """Return {product, uuid} of the text of /proc/driver/nvidia/gpus/ADDRESS/information. A GPU that was never started has no UUID there."""
     pairs = dict(re.findall(r"^([^:\n]+):[ \t]*(.*?)[ \t]*$", text, re.MULTILINE))
     uuid = pairs.get("GPU UUID")
     return {"product": pairs.get("Model") or None, "uuid": uuid if uuid and "?" not in uuid else None}
 
 
 def address(domain: int, bus: int, device: int) -> str:
-    """A PCI address as sysfs spells it."""
+    """Return a PCI address in sysfs's spelling."""
     return f"{domain:04x}:{bus:02x}:{device:02x}.0"
 
 
 def rows_of(tables: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, str]]:
-    """The rows ({field: text}) of tables of nvidia-smi --query-gpu, each (text, fields), one for each GPU.
+    """Return the rows ({field: text}) of tables of nvidia-smi --query-gpu, each (text, fields), one for each GPU.
 
-    Lines that are not of a GPU, such as warnings, are left out: a row has as many cells as fields, and an index or an address.
+    Other lines, such as warnings, are left out: a row has as many cells as there are fields, and an index or an
+    address.
     """
     rows: dict[str, dict[str, str]] = {}
     for text, fields in tables:
@@ -174,7 +175,7 @@ def rows_of(tables: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, str]]
 
 
 def rows_to_answers(rows: Sequence[dict[str, str]], listing: str) -> Answers:
-    """Answers, of the rows of nvidia-smi --query-gpu ({field: text}) and of the listing of nvidia-smi -L."""
+    """Return the answers in the rows of nvidia-smi --query-gpu ({field: text}) and in the listing of nvidia-smi -L."""
     answers: Answers = {}
     instances = _listed_instances(listing)
     for place, row in enumerate(rows):
@@ -229,7 +230,7 @@ def _cell(text: str | None, parse: Callable[[str], Any]) -> tuple[Fault, Any]:
 
 
 def _mib(text: str) -> int:
-    """The mebibytes of a cell, with its unit or without, however a locale groups its digits."""
+    """Return the mebibytes in a cell, with or without a unit, with digits grouped as in any locale."""
     found = re.match(r"(\d{1,3}(?:[ .,'\u00a0\u202f]\d{3})+|\d+)(?:[.,]\d+)?\s*([a-z]*)", text.lower())
     if not found:
         raise ValueError(text)
@@ -248,7 +249,7 @@ def _smi_pci(text: str, device: str) -> list[int]:
 
 
 def sensible(answers: Answers) -> Answers:
-    """The answers, with a fault in the place of those that make no sense, and texts without control characters."""
+    """Return the answers with a fault in place of implausible ones, and texts without control characters."""
 
     def judged(question: str, fault: Fault, value: Any) -> tuple[Fault, Any]:
         if isinstance(value, str):
@@ -260,7 +261,7 @@ def sensible(answers: Answers) -> Answers:
 
 
 def lacking(answers: Answers) -> bool:
-    """Whether something that a description has was not reported, for any reason except that the GPU or the driver does not have it."""
+    """Return whether a value of the description was not reported for another reason than that the GPU or the driver does not have it."""
     count = value_of(answers, None, "count")
     essential = [
         answers.get((gpu, question), ("hang", None))[0] for gpu in range(count or 0) for question in _ESSENTIAL
@@ -278,7 +279,7 @@ def lacking(answers: Answers) -> bool:
 
 
 def filled(answers: Answers, more: Answers) -> Answers:
-    """answers, and where they lack a value that of more, GPU by GPU; GPUs are the same where their addresses are, else where their indices are."""
+    """Return answers with their missing values taken from more. GPUs are matched by address, or else by index."""
     known = dict(answers)
     places = {tuple(found[1][:3]): gpu for (gpu, question), found in answers.items() if question == "pci" and found[1]}
     for (gpu, question), found in more.items():
@@ -290,12 +291,12 @@ def filled(answers: Answers, more: Answers) -> Answers:
 
 
 def value_of(answers: Answers, gpu: int | None, question: str) -> Any:
-    """The value, or None."""
+    """Return the value, or None."""
     return answers.get((gpu, question), (None, None))[1]
 
 
 def indices(answers: Answers) -> list[int]:
-    """The indices of the GPUs of which the driver reported something, even if only an error; without those that it counted and does not have."""
+    """Return the indices of the GPUs for which the driver reported anything, even an error, except for counted ones that do not exist."""
     return sorted(
         gpu
         for (gpu, question), (fault, _value) in answers.items()
@@ -306,10 +307,10 @@ def indices(answers: Answers) -> list[int]:
 def describe(
     pci: Iterable[dict[str, Any]], answers: Answers, kernel_driver: str | None, failure: str | None
 ) -> tuple[list[GpuGroup], list[str]]:
-    """(groups, problems): the GPUs, and a line about each that cannot be used or is known in part.
+    """Return (groups, problems): the GPUs, and a line about each one that is unusable or partly unknown.
 
-    pci: the display controllers of NVIDIA on the bus, {pci_bus_id, device_id, driver, numa_node, cpu_affinity, product, uuid}. kernel_driver: the version of
-    the loaded kernel module or None. failure: why nothing could be asked, or None.
+    pci: NVIDIA's display controllers on the bus, {pci_bus_id, device_id, driver, numa_node, cpu_affinity, product,
+    uuid}. kernel_driver: the version of the loaded kernel module or None. failure: why there are no answers, or None.
     """
     versions = {
         "driver_version": kernel_driver or value_of(answers, None, "driver"),
@@ -346,7 +347,7 @@ def describe(
 
 
 def failure_of(answers: Answers, smi_failure: str | None = None) -> str | None:
-    """Why the driver reported no GPU, or None."""
+    """Return why the driver reported no GPU, or None."""
     for question, what in (("load", None), ("init", None), ("count", "the number of GPUs is not known")):
         fault = answers.get((None, question), (None, None))[0]
         if fault is not None:
@@ -356,13 +357,13 @@ def failure_of(answers: Answers, smi_failure: str | None = None) -> str | None:
 
 
 def explained(fault: Fault) -> str:
-    """A fault in words, with its remedy where there is one."""
+    """Return a fault as text, with its remedy if there is one."""
     words = FAULTS.get(fault, f"an unknown error of the driver (code {fault})")
     return f"{words}: {REMEDIES[fault]}" if fault in REMEDIES else words
 
 
 def _reported(answers: Answers, gpu: int) -> dict[str, Any]:
-    """What the driver reported about one of its GPUs."""
+    """Return what the driver reported about one of its GPUs."""
 
     def value(question: str) -> Any:
         return value_of(answers, gpu, question)
@@ -387,7 +388,7 @@ def _reported(answers: Answers, gpu: int) -> dict[str, Any]:
 
 
 def problem_of(answers: Answers, gpu: int) -> str | None:
-    """Why a GPU cannot be used, or what of it is not known; None where all is."""
+    """Return why a GPU is unusable, or which of its values are unknown, or None."""
     fault = answers.get((gpu, "handle"), ("hang", None))[0]
     if fault is not None:
         return explained(fault)
@@ -423,7 +424,7 @@ def _instances(answers: Answers, gpu: int, memory: dict[str, int] | None) -> lis
 
 
 def _profile(attributes: dict[str, int], memory: dict[str, int] | None) -> str | None:
-    """The profile's name from its parts, for drivers whose names do not carry it: 1g.5gb, 1c.3g.20gb; None where a part is missing."""
+    """Return the name of a MIG profile from its parts (1g.5gb, 1c.3g.20gb) for drivers whose names lack it, or None if a part is missing."""
     if not attributes or not memory or not memory["total"]:
         return None
     share = -(-attributes["memory_mib"] * MOST_INSTANCES * 2**20 // memory["total"])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that reads what a host can do from its files, below a root directory, so that a recorded tree can stand for a host."""
+"""Adapter that reads a host's capabilities from files below a root directory, so that a recorded tree can stand for a host."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ _CACHE_KEYS = {
 def read(
     root: str = "/", machine: str | None = None, engine_socket: str | None = None, detail: bool = False
 ) -> tuple[HostFacts, list[str], list[GpuDetails] | None]:
-    """The capabilities of a host without its classes, warnings about what could not be believed, and the GPUs' details or None.
+    """Return the capabilities of a host without its classes, warnings about implausible values, and the GPUs' details or None.
 
-    root: the directory that stands for the host's /. machine: the word of uname -m (None: that of this host). engine_socket: the one socket to ask for a
-    container engine (None: the usual places). detail: also ask the GPUs what changes by the minute.
+    root: the directory that stands for the host's /. machine: as uname -m prints it (None: of this host).
+    engine_socket: the only socket on which to look for a container engine (None: the usual places). detail: whether to
+    read the current state of the GPUs.
     """
     files = Files(root)
     machine = machine or os.uname().machine
@@ -90,7 +91,7 @@ def read(
 
 
 def _topology(files: Files) -> Topology | None:
-    """What the CPUs online are, or None where sysfs does not tell."""
+    """Return the topology of the online CPUs, or None if sysfs does not show it."""
     online = _cpu_set(files.line(f"{_CPU}/online"))
     packages: set[str] = set()
     siblings: set[int] = set()
@@ -108,7 +109,7 @@ def _topology(files: Files) -> Topology | None:
 
 
 def _caches(files: Files) -> Caches | None:
-    """The sizes of the caches of the first CPU online in KiB, or None where sysfs does not tell."""
+    """Return the cache sizes of the first online CPU in KiB, or None if sysfs does not show them."""
     sizes = cast("dict[str, int | None]", {**cpuinfo.NO_CACHES})
     first = min(_cpu_set(files.line(f"{_CPU}/online")) or {0})
     base = f"{_CPU}/cpu{first}/cache"
@@ -154,7 +155,7 @@ def _libc() -> str | None:
 
 
 def _cpu_set(text: str) -> frozenset[int] | None:
-    """The CPUs of a list in a file, or None where it is absent, empty or damaged."""
+    """Return the CPUs of a list in a file, or None if it is absent, empty or damaged."""
     try:
         return limits.parse_cpu_list(text) or None
     except FleetError:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The instruction sets that decide compatibility and speed: psABI levels and AI instructions. Flags are spelt as the kernel spells them."""
+"""Define the instruction sets that decide compatibility and speed: psABI levels and AI instructions. Flags are in the kernel's spelling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AI_FLAGS = {
     "aarch64": frozenset("asimddp asimdhp bf16 i8mm sme sme2 sve sve2".split()),
 }
 
-# What else the kernels of TensorFlow and its libraries ask for, or a compiler uses that makes code for an exact microarchitecture.
+# Other flags that TensorFlow and its libraries use, or that a compiler uses for code for an exact microarchitecture.
 _OTHER_FLAGS = {
     "x86_64": frozenset(
         "aes avx512er avx512ifma avx512pf avx512vbmi avx512_bitalg avx512_vbmi2 avx512_vpopcntdq fma4 gfni pclmulqdq sse4a tbm vaes "
@@ -41,9 +41,9 @@ KNOWN_FLAGS = {
 
 
 def level(architecture: str | None, flags: Set[str]) -> str | None:
-    """The highest level that flags (a set) allow, or None for an architecture without levels.
+    """Return the highest level that flags (a set) permit, or None for an architecture without levels.
 
-    A machine of an architecture has at least the lowest level of it, whatever flags are shown.
+    A machine of an architecture has at least its lowest level, whatever flags are shown.
     """
     if architecture != "x86_64":
         return "aarch64" if architecture == "aarch64" else None
@@ -56,12 +56,12 @@ def level(architecture: str | None, flags: Set[str]) -> str | None:
 
 
 def ai(architecture: str | None, flags: Set[str]) -> list[str]:
-    """The AI instructions among flags, sorted."""
+    """Return the AI instructions among flags, sorted."""
     return sorted(AI_FLAGS.get(architecture or "", frozenset()) & flags)
 
 
 def may_run(image_level: str | None, host_level: str | None) -> bool:
-    """Whether a program built for image_level runs on a host of host_level; False where either is not a level."""
+    """Return whether a program built for image_level runs on a host of host_level; False if either is not a level."""
     for order in _ORDERS:
         if image_level in order and host_level in order:
             return order.index(image_level) <= order.index(host_level)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of a machine a process may use: CPU lists, cgroup version 1 and 2, and the least of them."""
+"""Compute which CPUs and how much memory a process may use, from CPU lists and cgroup versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 
 
 def parse_cpu_list(text: str, where: str = "CPU list") -> frozenset[int]:
-    """The CPU numbers of a list such as '0-3,8' as a frozenset; the empty text is the empty set. Raises FleetError on another syntax."""
+    """Return the CPU numbers of a list such as '0-3,8' as a frozenset. Raise FleetError for other syntax. An empty text is an empty set."""
     cpus: set[int] = set()
     for part in text.strip().split(","):
         found = _RANGE.match(part.strip())
@@ -41,7 +41,7 @@ def parse_cpu_list(text: str, where: str = "CPU list") -> frozenset[int]:
 
 
 def format_cpu_list(cpus: Iterable[int]) -> str:
-    """The inverse of parse_cpu_list, in the kernel's shortest form."""
+    """Return CPU numbers in the kernel's shortest form, the inverse of parse_cpu_list."""
     runs: list[list[int]] = []
     for cpu in sorted(cpus):
         if runs and cpu == runs[-1][1] + 1:
@@ -52,9 +52,11 @@ def format_cpu_list(cpus: Iterable[int]) -> str:
 
 
 def directories(cgroup: str, mountinfo: str) -> Places:
-    """Where the limits of a process stand: {controller: (version, paths)}, paths from its own cgroup up to the mount, each a limit of its own.
+    """Return the directories with the limits of a process.
 
-    cgroup, mountinfo: the texts of /proc/self/cgroup and /proc/self/mountinfo. A controller that is mounted nowhere is left out.
+    The result is {controller: (version, paths)}, with paths from the process's cgroup up to the mount; each of them is
+    a limit. A controller that is not mounted is left out. cgroup, mountinfo: the texts of /proc/self/cgroup and
+    /proc/self/mountinfo.
     """
     mounts = _mounts(mountinfo)
     lines = (line.partition(":")[2].partition(":") for line in cgroup.splitlines())
@@ -69,7 +71,7 @@ def directories(cgroup: str, mountinfo: str) -> Places:
 
 
 def _mounts(mountinfo: str) -> dict[str, tuple[str, str]]:
-    """{controller ('' for version 2): (root within the hierarchy, mount point)}."""
+    """Return {controller ('' for version 2): (root within the hierarchy, mount point)}."""
     mounts: dict[str, tuple[str, str]] = {}
     for line in mountinfo.splitlines():
         before, _dash, after = line.partition(" - ")
@@ -86,7 +88,7 @@ def _unescape(field: str) -> str:
 
 
 def _upward(path: str, root: str, mount_point: str) -> list[str]:
-    """The directories of path and of its ancestors up to the mount. A path outside of the mounted root (another namespace) is the mount itself."""
+    """Return the directories of path and of its ancestors up to the mount. A path outside of the mounted root (another namespace) is the mount itself."""
     inside = posixpath.relpath(posixpath.normpath(path), root) if path.startswith("/") and root.startswith("/") else "."
     parts = [part for part in inside.split("/") if part != "."]
     parts = [] if parts[:1] == [".."] else parts
@@ -94,7 +96,7 @@ def _upward(path: str, root: str, mount_point: str) -> list[str]:
 
 
 def quota(version: int, first: str | None, period: str | None = None) -> float | None:
-    """CPUs (float) that a CFS quota allows, or None for no limit. Version 1: cpu.cfs_quota_us and cpu.cfs_period_us; version 2: cpu.max alone."""
+    """Return the CPUs (float) that a CFS quota permits, or None without a limit. Version 1: cpu.cfs_quota_us and cpu.cfs_period_us; version 2: only cpu.max."""
     words = (first or "").split() + ((period or "").split() if version == 1 else [])
     if len(words) != 2 or not all(map(_NUMBER.fullmatch, words)) or not int(words[1]):
         return None
@@ -102,7 +104,7 @@ def quota(version: int, first: str | None, period: str | None = None) -> float |
 
 
 def least(values: Iterable[_Number | None]) -> _Number | None:
-    """The smallest of those that are not None, or None."""
+    """Return the smallest value that is not None, or None."""
     return min((value for value in values if value is not None), default=None)
 
 
@@ -113,10 +115,10 @@ def cpus(
     online: frozenset[int] | None,
     threads: int | None,
 ) -> CpuLimits:
-    """The CPUs really usable, and what limits them.
+    """Return the usable CPUs, and what limits them.
 
-    affinity, cpuset, online: frozensets of CPU numbers, None where unknown. quotas: CPUs (float|None). threads: how many CPUs there are if no set is known.
-    A cpuset that holds all CPUs online is None, being no limit.
+    affinity, cpuset, online: frozensets of CPU numbers, None if unknown. quotas: CPUs (float or None). threads: the
+    number of CPUs if no set is known. A cpuset that contains all online CPUs is None, because it does not limit.
     """
     count = _count(affinity, cpuset, online) or threads
     limiting = cpuset if cpuset and not (online and cpuset >= online) else None
@@ -131,10 +133,11 @@ def cpus(
 
 
 def _count(affinity: frozenset[int] | None, cpuset: frozenset[int] | None, online: frozenset[int] | None) -> int | None:
-    """How many CPUs the sets share, or None where none is known.
+    """Return how many CPUs are in all sets, or None if no set is known.
 
-    The kernel's list of those online holds every CPU of a cpuset (cpuset_cpus_allowed), and an affinity may also hold some that are offline. A list that holds
-    neither is LXCFS's, which numbers the CPUs of its container from 0: it does not count.
+    The kernel's list of online CPUs contains every CPU of a cpuset (cpuset_cpus_allowed), and an affinity may also
+    contain some that are offline. A list that contains neither comes from LXCFS, which numbers the CPUs of its
+    container from 0, and is ignored.
     """
     allowed = (affinity & cpuset or affinity if affinity and cpuset else affinity or cpuset) or frozenset()
     if online and (not allowed or allowed > online):
@@ -143,9 +146,9 @@ def _count(affinity: frozenset[int] | None, cpuset: frozenset[int] | None, onlin
 
 
 def memory(total_kib: int | None, limits: Iterable[str | None]) -> Memory:
-    """Memory, of the kernel's MemTotal (KiB or None) and the texts of memory limits (bytes, 'max', or None), rounded down.
+    """Return the memory, rounded down, from the kernel's MemTotal (KiB or None) and the texts of memory limits (bytes, 'max', or None).
 
-    A limit that is not below the total is none: version 1 says 'no limit' with a number near 2**63.
+    A limit at or above the total is ignored: version 1 writes a number near 2**63 for 'no limit'.
     """
     total = None if total_kib is None else total_kib // 1024
     limit = least(int(text) >> 20 for text in map(str.strip, filter(None, limits)) if _NUMBER.fullmatch(text))

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that asks NVIDIA's driver for a host's GPUs, and finds what hands them to containers. Whatever fails here, the host is described."""
+"""Adapter that queries NVIDIA's driver for a host's GPUs, and finds the software that gives them to containers.
+
+A failure never prevents the description of the host.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ _KERNEL_LOG, _KERNEL_LOG_MOST = "/dev/kmsg", 20000
 
 
 def read(files: Files, places: Iterable[str], signs: bool, directories: Iterable[str], detail: bool) -> Found:
-    """What nvidia.read returns. places: PCI addresses of the GPUs. signs: whether the driver has left signs of itself."""
+    """Return what nvidia.read returns. places: PCI addresses of the GPUs. signs: whether the driver's files exist."""
     begun = time.monotonic()
     pci = [_on_the_bus(files, place) for place in places]
     answers: Answers = {}
@@ -57,7 +60,7 @@ def read(files: Files, places: Iterable[str], signs: bool, directories: Iterable
 
 
 def _on_the_bus(files: Files, place: str) -> dict[str, Any]:
-    """A display controller of NVIDIA, with what sysfs and the driver's files below /proc tell of it."""
+    """Return an NVIDIA display controller as sysfs and the driver's files below /proc describe it."""
     base = f"{_PCI}/{place}"
     node, cpus = files.line(f"{base}/numa_node"), files.line(f"{base}/local_cpulist")
     reported = gpus.information_of(files.text(f"proc/driver/nvidia/gpus/{place}/information"))
@@ -72,7 +75,7 @@ def _on_the_bus(files: Files, place: str) -> dict[str, Any]:
 
 
 def _ask(files: Files, addresses: list[str], detail: bool, begun: float) -> tuple[Answers, str | None]:
-    """(answers, why there are none or None): the library's, and where it left something open nvidia-smi's."""
+    """Return (answers, why there is no answer or None) of the library, completed by nvidia-smi."""
     answers = gpus.sensible(nvml.read_host(files, detail, _NVML_LIMIT_S - (time.monotonic() - begun)))
     if not gpus.lacking(answers):
         return answers, None
@@ -93,7 +96,7 @@ def _program(files: Files, name: str) -> str | None:
 def _container_side(
     files: Files, directories: Iterable[str], groups: list[GpuGroup], begun: float
 ) -> GpusForContainers:
-    """What gives containers the GPUs of this host."""
+    """Return the software that gives this host's GPUs to containers."""
     tool = _program(files, "nvidia-ctk") or _program(files, "nvidia-container-cli")
     now = time.monotonic()
     until = max(now + _LEAST_S, min(now + _TOOL_LIMIT_S, begun + _LIMIT_S))
@@ -112,7 +115,7 @@ def _container_side(
 
 
 def _kernel_log(files: Files) -> str | None:
-    """The kernel's log, or None where this account may not read it."""
+    """Return the kernel's log, or None if this account may not read it."""
     try:
         log = os.open(files.path(_KERNEL_LOG), os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -127,7 +130,7 @@ def _kernel_log(files: Files) -> str | None:
             if not part:
                 break
             parts.append(part.decode("utf-8", "replace"))
-    except OSError:  # there is no more yet
+    except OSError:  # there are no more records yet
         pass
     finally:
         os.close(log)

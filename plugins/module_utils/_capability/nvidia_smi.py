@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that runs nvidia-smi, for what the library did not tell, and NVIDIA's container tools for their version."""
+"""Adapter that runs nvidia-smi for values that the library did not report, and NVIDIA's container tools for their version."""
 
 from __future__ import annotations
 
@@ -34,13 +34,16 @@ _MOST_GPUS = 64
 
 
 def read(program: str, addresses: Sequence[str], limit_s: float) -> tuple[Answers, str | None]:
-    """(answers as _capability.nvml.read gives them, what it said where it failed or None). addresses: of the GPUs on the PCI bus, to ask for one by one."""
+    """Return (answers as _capability.nvml.read does, the output of a failed query or None).
+
+    addresses: of the GPUs on the PCI bus, to query one by one.
+    """
     deadline = time.monotonic() + limit_s
     status, text, fields = _query(program, FIELDS, (), deadline)
     tables = (
         [(text, fields)] if status is not None else []
-    )  # also with a warning, such as 14 of a corrupted infoROM, the rows are whole
-    if status and "device handle" in text:  # one GPU that is lost can spoil the answer of all
+    )  # the rows are complete even with a warning, such as 14 of a corrupted infoROM
+    if status and "device handle" in text:  # one lost GPU can spoil the answer for all
         for address in addresses[:_MOST_GPUS]:
             status_of_one, text_of_one, fields = _query(program, fields, (f"--id={address}",), deadline)
             tables += [(text_of_one, fields)] if status_of_one is not None else []
@@ -58,7 +61,7 @@ def read(program: str, addresses: Sequence[str], limit_s: float) -> tuple[Answer
 def _query(
     program: str, fields: tuple[str, ...], more: Iterable[str], deadline: float
 ) -> tuple[int | None, str, tuple[str, ...]]:
-    """(exit status, output, fields) of a query; fields that the program does not know are left out."""
+    """Return (exit status, output, fields) of a query, without fields that the program does not know."""
     while True:
         status, text = run(
             [program, "--query-gpu=" + ",".join(fields), "--format=csv,noheader,nounits", *more], deadline
@@ -70,7 +73,10 @@ def _query(
 
 
 def run(command: list[str], deadline: float) -> tuple[int | None, str]:
-    """(exit status, or None where it did not end in time or could not be started; output). What hangs in a driver is left behind, not waited for."""
+    """Return (exit status, output) of a command. The status is None if it did not start, or did not end in time.
+
+    A process that hangs in a driver is left behind, because waiting for it would never end.
+    """
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(

@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that asks NVIDIA's management library (libnvidia-ml.so.1) by ctypes, in a child process: a driver that hangs or crashes ends the child, not us.
+"""Adapter that queries NVIDIA's management library (libnvidia-ml.so.1) with ctypes in a child process. A hanging or crashing driver ends only the child.
 
-The child tells each question before it asks it and each answer as soon as it has it. So when it dies, all answers so far are kept, the question that killed
-it is known, and the next child leaves that one out. Layouts and codes are those of nvml.h; a library that lacks a function is asked for its predecessor.
+The child reports each question before it queries it, and each answer as soon as it has it. When the child dies, all
+answers so far are kept, the fatal question is known, and the next child skips it. Layouts and codes are those of
+nvml.h. If a library lacks a function, its predecessor is called.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ try:
 except ImportError:  # a Python that was built without libffi
     HAS_CTYPES = False
 
-Question = tuple[Union[int, None], str]  # the GPU's index or None, what is asked
+Question = tuple[Union[int, None], str]  # the GPU's index or None, the question
 _LIBRARY = "libnvidia-ml.so.1"
 _LIBRARY_PLACES = (
     "usr/lib/x86_64-linux-gnu",
@@ -44,7 +45,8 @@ LIMIT_S = 9.0
 CRASHED, HUNG = "crash", "hang"
 FUNCTION_NOT_FOUND, LIBRARY_NOT_FOUND = 13, 12
 _INVALID_ARGUMENT, _INSUFFICIENT_SIZE, _VERSION_MISMATCH = 2, 7, 25
-# Without persistence mode the first question to a GPU starts it, which takes seconds; all others are answered at once. Shares of the time that there is.
+# Without persistence mode the first question to a GPU starts it, which takes seconds; all others are answered at once.
+# These are shares of the available time.
 _SLOW, _PATIENCE_SLOW, _PATIENCE = ("load", "init", "handle"), 1 / 2, 3 / 16
 _NEEDED = ("load", "init", "count")
 _MOST_GPUS, _MOST_LINKS, _MOST_PROCESSES, _TEXT_BYTES = 64, 36, 256, 96
@@ -52,7 +54,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def read_host(files: Files, detail: bool = False, limit_s: float = LIMIT_S) -> Answers:
-    """What the first library of a host that can be loaded answers; as read() does."""
+    """Return the answers of the first library of the host that can be loaded, as read() does."""
     deadline = time.monotonic() + limit_s
     answers: Answers = {}
     for path in _libraries(files):
@@ -63,7 +65,7 @@ def read_host(files: Files, detail: bool = False, limit_s: float = LIMIT_S) -> A
 
 
 def process_ids(files: Files) -> list[int] | None:
-    """The processes that compute on the GPUs of a host, or None if the driver tells of no GPU which they are."""
+    """Return the processes that compute on the GPUs of a host, or None if the driver does not name them."""
     told = [
         value
         for (_gpu, question), (fault, value) in read_host(files, detail=True).items()
@@ -73,7 +75,7 @@ def process_ids(files: Files) -> list[int] | None:
 
 
 def _libraries(files: Files) -> list[str]:
-    """Where the library may be: first wherever the loader of this system finds it."""
+    """Return the places where the library may be, beginning with those of the loader of this system."""
     places = [f"{place}/{_LIBRARY}" for place in _LIBRARY_PLACES]
     return ([_LIBRARY] if files.root == "/" else []) + [
         files.path(place) for place in places if files.exists(place)
@@ -81,9 +83,9 @@ def _libraries(files: Files) -> list[str]:
 
 
 def read(path: str, detail: bool = False, limit_s: float = LIMIT_S) -> Answers:
-    """What the library at path answers.
+    """Return the answers of the library at path, within limit_s.
 
-    A fault is NVML's code, CRASHED or HUNG. detail: also ask what changes by the minute. Never takes longer than limit_s.
+    A fault is NVML's code, CRASHED or HUNG. detail: whether to query the current state.
     """
     if not HAS_CTYPES:
         return {(None, "load"): (LIBRARY_NOT_FOUND, None)}
@@ -97,7 +99,9 @@ def read(path: str, detail: bool = False, limit_s: float = LIMIT_S) -> Answers:
         alike = _alike(question)
         repeated = any(found[0] == fault and name in alike for (_gpu, name), found in answers.items())
         answers[asked] = (fault, None)
-        if repeated and gpu is not None:  # what ends the child for two GPUs or two slices is not asked for a third
+        if (
+            repeated and gpu is not None
+        ):  # a question that ended the child for two GPUs or two slices is skipped for all others
             for other in range(answers[None, "count"][1]) if len(alike) == 1 else (gpu,):
                 for name in alike:
                     answers.setdefault((other, name), (fault, None))
@@ -110,7 +114,7 @@ def read(path: str, detail: bool = False, limit_s: float = LIMIT_S) -> Answers:
 
 
 def _alike(question: str) -> list[str]:
-    """The questions that make the same call of one GPU: this one, or the same of each of its slices."""
+    """Return the questions that make the same call for one GPU: this one, and the same one for each of its slices."""
     of, _dot, rest = question.partition(".")
     return [f"{of}.{index}.{rest.partition('.')[2]}" for index in range(MOST_INSTANCES)] if rest else [question]
 
@@ -118,7 +122,7 @@ def _alike(question: str) -> list[str]:
 def _in_a_child(
     path: str, detail: bool, answers: Answers, deadline: float, limit_s: float
 ) -> tuple[Question, str] | tuple[None, None]:
-    """Ask what is not answered yet, and put it into answers. Returns (None, None), or the question that ended the child and how."""
+    """Query what is not answered yet, and add it to answers. Return (None, None), or the question that ended the child and how."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -153,7 +157,7 @@ def _in_a_child(
 
 
 def _end(child: int) -> None:
-    """Kill the child, and wait a moment for it: one that sleeps inside the driver cannot be killed, and must not keep us."""
+    """Kill the child, and wait a moment for it. A process that sleeps inside the driver cannot be killed, and must not block this one."""
     os.kill(child, signal.SIGKILL)
     for _attempt in range(100):
         if os.waitpid(child, os.WNOHANG)[0]:
@@ -162,7 +166,7 @@ def _end(child: int) -> None:
 
 
 def _be_the_child(writing: int, path: str, detail: bool, answers: Answers) -> NoReturn:
-    """Ask, and never return. Nothing of the parent's is kept open: whoever waits for the end of its output must not wait for a hung driver."""
+    """Query, and never return. Close all other files of the parent: a caller that waits for the end of its output must not wait for a hanging driver."""
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
@@ -190,14 +194,14 @@ class _Refusal(Exception):
 
 
 class _Questions:
-    """All that is asked. answers: what is known from earlier children and is not asked again."""
+    """All questions to the library. answers: those known from earlier children, which are not queried again."""
 
     def __init__(self, answers: Answers, tell: Callable[..., None], detail: bool) -> None:
         self.answers, self.tell, self.detail = answers, tell, detail
         self.library = None
 
     def ask_all(self, path: str) -> None:
-        """Every question to the driver and to each of its GPUs."""
+        """Send every question to the driver and to each of its GPUs."""
         self.library = self._ask(None, "load", lambda: ctypes.CDLL(path), keep=True)
         if (
             self.library is None
@@ -224,7 +228,7 @@ class _Questions:
                 self._ask_gpu(gpu, handle)
 
     def _ask(self, gpu: int | None, what: str, question: Callable[[], Any], keep: bool = False) -> Any:
-        """The answer, or None. keep: the answer is an object of this process, so it is asked for again, and only that it came is told."""
+        """Return the answer, or None. keep: the answer is an object of this process, so each child queries it again and reports only that it got one."""
         if (gpu, what) in self.answers:
             fault, value = self.answers[gpu, what]
             if fault is not None or not keep:
@@ -301,7 +305,7 @@ class _Questions:
         self._ask(gpu, "processes", lambda: self._processes(handle))
 
     def _call(self, names: Iterable[str], *arguments: Any) -> None:
-        """Call the first function of names that the library has and that it does not call outdated; None, or _Refusal."""
+        """Call the first function of names that the library has and does not report as outdated. Return None, or _Refusal."""
         code = FUNCTION_NOT_FOUND
         for name in names:
             try:
@@ -335,19 +339,19 @@ class _Questions:
         return handle
 
     def _pci(self, names: Iterable[str], handle: Any, *more: Any) -> list[int]:
-        """[domain, bus, device, device id and vendor id]. nvmlPciInfo_t: busIdLegacy[16], 5 numbers, busId[32]; version 2 ends before busId."""
+        """Return [domain, bus, device, device id and vendor id]. nvmlPciInfo_t: busIdLegacy[16], 5 numbers, busId[32]; version 2 ends before busId."""
         buffer = (ctypes.c_uint * 32)()
         self._call(names, handle, *more, ctypes.byref(buffer))
         return list(buffer[4:8])
 
     def _memory(self, handle: Any) -> dict[str, int]:
-        """{total, free} in bytes. nvmlMemory_t: total, free, used."""
+        """Return {total, free} in bytes. nvmlMemory_t: total, free, used."""
         buffer = (ctypes.c_ulonglong * 3)()
         self._call(("nvmlDeviceGetMemoryInfo",), handle, ctypes.byref(buffer))
         return {"total": buffer[0], "free": buffer[1]}
 
     def _attributes(self, instance: Any) -> dict[str, int]:
-        """{slices of memory, slices of compute, memory in MiB}. nvmlDeviceAttributes_t: 8 numbers, then memorySizeMB."""
+        """Return {slices of memory, slices of compute, memory in MiB}. nvmlDeviceAttributes_t: 8 numbers, then memorySizeMB."""
         buffer = (ctypes.c_ulonglong * 5)()
         self._call(("nvmlDeviceGetAttributes_v2",), instance, ctypes.byref(buffer))
         numbers = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_uint))
@@ -363,7 +367,7 @@ class _Questions:
         return count.value
 
     def _links(self, handle: Any) -> list[list[int]]:
-        """[[domain, bus, device] of the peer] of each active link."""
+        """Return [[domain, bus, device] of the peer] of each active link."""
         peers = []
         for link in range(_MOST_LINKS):
             try:
@@ -377,7 +381,7 @@ class _Questions:
         return peers
 
     def _processes(self, handle: Any) -> list[list[int | None]]:
-        """[[pid, bytes or None]]. nvmlProcessInfo_t: pid, bytes, GPU instance, compute instance, 24 bytes in all."""
+        """Return [[pid, bytes or None]]. nvmlProcessInfo_t: pid, bytes, GPU instance, compute instance, 24 bytes in all."""
         count = ctypes.c_uint(_MOST_PROCESSES)
         buffer = (ctypes.c_ulonglong * (3 * _MOST_PROCESSES))()
         self._call(

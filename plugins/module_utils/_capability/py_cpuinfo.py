@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the library py-cpuinfo tells, written as the text of a /proc/cpuinfo: the way in for controllers that have none."""
+"""Write the data of the library py-cpuinfo as the text of a /proc/cpuinfo, for controllers that do not have this file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# The library passes on the words of sysctl (macOS) and of CPUID; the kernel's words for the same.
+# The library uses the words of sysctl (macOS) and of CPUID. These are the kernel's words for them.
 _KERNELS_WORDS = {
     "sse3": "pni",
     "sse4.1": "sse4_1",
@@ -30,9 +30,9 @@ _TEMPLATES = {"X86_64": _X86, "ARM_8": _ARM}
 
 
 def as_text(info: Mapping[str, Any]) -> str:
-    """The text for info, the dict that cpuinfo.get_cpu_info() returns; empty for an architecture that is neither x86-64 nor aarch64.
+    """Return the text for info, the dict that cpuinfo.get_cpu_info() returns, or an empty text unless it is x86-64 or aarch64.
 
-    On Arm the library tells no instruction flags, so the text shows the two that every aarch64 CPU has.
+    On Arm the library reports no instruction flags, so the text contains the two that every aarch64 CPU has.
     """
     flags = sorted({"lm"}.union(_KERNELS_WORDS.get(flag, flag) for flag in info.get("flags") or []))
     brand = info.get("brand_raw") or ""

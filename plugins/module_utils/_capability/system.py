@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rest of what a host's files tell: operating system, memory, virtualization, container."""
+"""Read a host's operating system, memory, virtualization and container from its files."""
 
 from __future__ import annotations
 
 import re
 
-# sys_vendor of DMI begins so, product_name contains so: the name that systemd-detect-virt gives.
+# The beginning of DMI's sys_vendor, and a part of its product_name: the name that systemd-detect-virt prints.
 _VIRTUAL_PRODUCTS = (
     ("QEMU", "", "kvm"),
     ("KVM", "", "kvm"),
@@ -30,22 +30,23 @@ _CGROUP_MARKS = (("kubepods", "kubernetes"), ("libpod", "podman"), ("/docker", "
 
 
 def os_release(text: str) -> tuple[str | None, str | None]:
-    """(ID, VERSION_ID) of an os-release text, None where it does not tell."""
+    """Return (ID, VERSION_ID) of an os-release text, or None for a missing one."""
     found = dict(re.findall(r"^(ID|VERSION_ID)=(.*)$", text, re.MULTILINE))
     name, version = (found.get(key, "").strip().strip("\"'")[:64] or None for key in ("ID", "VERSION_ID"))
     return name, version
 
 
 def cpus_allowed(status: str) -> str | None:
-    """The text of Cpus_allowed_list in a /proc/self/status, or None."""
+    """Return the text of Cpus_allowed_list in a /proc/self/status, or None."""
     found = re.search(r"^Cpus_allowed_list:\s*(\S+)", status, re.MULTILINE)
     return found[1] if found else None
 
 
 def virtualization(architecture: str | None, hypervisor: bool, maker: str, product: str, clocks: str) -> str | None:
-    """What the machine is a guest of, in systemd-detect-virt's words; None where it is none.
+    """Return the kind of the virtual machine in systemd-detect-virt's words, or None on a physical machine.
 
-    hypervisor: whether cpuinfo has that flag (only x86 shows it, and there it decides). maker, product: DMI's. clocks: the names of clock sources.
+    hypervisor: whether cpuinfo has that flag (only x86 shows it, and there it decides). maker, product: DMI's. clocks:
+    the names of clock sources.
     """
     if architecture == "x86_64" and not hypervisor:
         return None
@@ -59,7 +60,10 @@ def virtualization(architecture: str | None, hypervisor: bool, maker: str, produ
 
 
 def container(docker_mark: bool, podman_mark: bool, systemd_mark: str, cgroup: str) -> str | None:
-    """The kind of container that the host is, or None. The marks: whether /.dockerenv and /run/.containerenv exist, the text of /run/systemd/container."""
+    """Return the kind of the container that the host is, or None.
+
+    The marks: whether /.dockerenv and /run/.containerenv exist, and the text of /run/systemd/container.
+    """
     if podman_mark:
         return "podman"
     if docker_mark:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What other packages rely on in capabilities that come from elsewhere: a fact cache, somebody's own variables."""
+"""Check capabilities that come from a fact cache or from the user's variables for what other packages rely on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability.facts 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 _NUMBER = (int, float)
-# What the plan reads, and of which type; everything may be missing or null. A list's one element stands for all.
+# The keys that the plan reads, and their types. All keys may be missing or null. The only element of a list stands for
+# all of its elements.
 _SHAPE = {
     "architecture": str,
     "classes": {"image": str, "tuning": str},
@@ -43,7 +44,7 @@ _SHAPE = {
 
 
 def check(capabilities: Any, where: str = "ansible_facts.tfserving_capabilities") -> Capabilities:
-    """Return the capabilities; raise FleetError where they are none that this collection detects. where: what the user knows them by."""
+    """Return the capabilities. Raise FleetError if this collection cannot have detected them. where: their name for the user."""
     _check(capabilities, dict, where)
     for key, shape in _SHAPE.items():
         _check(capabilities.get(key), shape, f"{where}.{key}")

@@ -31,7 +31,7 @@ class Option(TypedDict, total=False):
 
 Specification = Mapping[str, Option]
 
-# Nobody needs more; timers of sockets and processes overflow not far above.
+# No one needs more. Timers of sockets and processes overflow not far above.
 LONGEST_S = 7 * 86400
 _MODE = re.compile(r"(0o)?[0-7]{1,4}|0[0-7]{4}|[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

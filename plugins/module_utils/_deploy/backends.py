@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that chooses the backend of model_server and holds the server's lock while it works."""
+"""Adapter that chooses the backend of model_server, and holds the server's lock while the backend works."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ _OF_CONTAINERS: dict[str, Any] = {
 
 
 def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], Any]) -> dict[str, Any]:
-    """Return the module's result. embedded: a function that gives the module of the embedded server's Backend, which stands above this package. Each backend is
-    imported where it is needed alone: most of a run that changes nothing would be spent with the other one's import."""
+    """Return the module's result. embedded: a function that returns the module with the embedded server's Backend, which is on a higher floor.
+
+    Only the backend in use is imported, because a run that changes nothing would spend most of its time on the import
+    of the other one.
+    """
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
     bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
     bounded("tolerance", options["tolerance"], 0)
@@ -86,8 +89,10 @@ def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], An
 
 
 def _one(backend: Any, options: Mapping[str, Any], check_mode: bool, how: str | None = None) -> dict[str, Any]:
-    """Return the result of one server, whose lock is held while it is changed. A server that needs no change needs no lock. how: what becomes of it, by
-    default the requested state."""
+    """Return the result of one server. Hold its lock while it is changed; a server without changes needs no lock.
+
+    how: what to do with it, by default the requested state.
+    """
     home, how = (
         ServerFolder(options["state_directory"], server_options.check_name(options["name"])),
         how or options["state"],
@@ -95,7 +100,7 @@ def _one(backend: Any, options: Mapping[str, Any], check_mode: bool, how: str | 
     looking = backend.Backend(options, home, True)
     looking.holds_lock = False
     try:
-        with contextlib.suppress(FleetError):  # Of a server in the middle of another run's change, for instance.
+        with contextlib.suppress(FleetError):  # For example, of a server that another run is changing.
             found: Any = _become(looking, how) if how in server_options.SERVING else None
             if found and not (found["changed"] or found.get("pending") or looking.is_unsure):
                 return dict(found if check_mode else looking.when_ready(found))
@@ -120,7 +125,7 @@ def _become(chosen: Any, how: str) -> Any:
 
 
 def _in_containers(options: Mapping[str, Any], check_mode: bool) -> list[dict[str, Any]]:
-    """Return the results of all servers of the description, and then of those that were replicas of it and are no longer wanted."""
+    """Return the results of all servers of the description, and then of those that were its replicas and are no longer wanted."""
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
     results, waited = [], False
@@ -146,8 +151,10 @@ def _in_containers(options: Mapping[str, Any], check_mode: bool) -> list[dict[st
 
 
 def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool) -> list[dict[str, Any]]:
-    """The results of the servers and their replicas as they are on the host, for the states in which nothing new is served. What becomes of each is decided
-    before one is touched."""
+    """Return the results of the existing servers and replicas, for the states in which nothing new is served.
+
+    All decisions are made before the first server is changed.
+    """
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
     servers, undone = server_containers.Servers(options["engine_socket"]), (options["deployment"] or {}).get("id")
@@ -173,12 +180,12 @@ def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool)
 
 
 def _names(options: Mapping[str, Any]) -> list[str]:
-    """The servers of this host that are meant where none is named: the only one, or all in containers where a deployment is undone. Raises FleetError."""
+    """Return the servers of this host if no name is given: the only one, or all in containers if a deployment is undone. Raise FleetError."""
     found = sockets.find(Files(), options["engine_socket"], sockets.PATIENT_S) if engine.load_sdk() else None
     servers = server_containers.Servers(found["socket"]) if found and found["answers"] else None
     contained = servers.descriptions() if servers else []
     if servers and options["state"] == replicas.PREVIOUS and options["deployment"]:
-        # Those of another state directory have locks of their own.
+        # Servers of another state directory have their own locks.
         folder = options["state_directory"]
         own = [
             one
@@ -199,7 +206,7 @@ def _names(options: Mapping[str, Any]) -> list[str]:
 
 
 def _models(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the models as the option models has them."""
+    """Return the models in the form of the option models."""
     if options["models"] is None and options["model_name"]:
         return [
             {
@@ -217,7 +224,7 @@ def _models(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _chosen(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> str:
-    """docker or embedded. Raises FleetError where that cannot be."""
+    """Return docker or embedded. Raise FleetError if neither is possible."""
     name = options["backend"]
     if options["state"] not in server_options.SERVING:
         known = (

@@ -14,14 +14,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files i
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
-# What a server needs in addition to its model's files is unknown before it runs: TensorFlow itself, buffers, a second version.
+# The memory of a server in addition to its model's files is unknown before it runs: TensorFlow itself, buffers, a
+# second version.
 _FACTOR = 4
 _SPARE_MIB = 256
 
 
 def fits(models: Sequence[ModelConfiguration], memory_mib: int | None = None) -> bool:
-    """Return whether a server of models, as model_config has them, fits into the memory that could be had now; True where that is not known.
-    memory_mib: its own limit."""
+    """Return whether a server of models (as in model_config) fits into the free memory; True if that is unknown.
+
+    memory_mib: the limit of the server.
+    """
     available_kib = Files().memory_kib("MemAvailable")
     with contextlib.suppress(FleetError, OSError):
         memory_mib = memory_mib or _SPARE_MIB + _FACTOR * sum(_size_bytes(model) for model in models) // 2**20

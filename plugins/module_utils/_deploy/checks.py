@@ -14,7 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import g
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
 
-COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
+COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, MALFORMED = (
     "compatible with this host",
     "running",
     "available",
@@ -26,7 +26,7 @@ COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, CARELESS = (
 )
 
 NO_ROWS = "no rows"
-# Another dtype for each, one that a client could send by mistake.
+# For each dtype, another one that a client could send by mistake.
 _OTHER_DTYPE = {"float32": "float64", "float64": "float32", "int64": "int32", "int32": "int64", "string": "float32"}
 ONEDNN_REMEDY = (
     'Set TF_ENABLE_ONEDNN_OPTS: "0" in environment, so that TensorFlow rejects such a request, or accept the risk with '
@@ -45,7 +45,7 @@ def closed(check: str, what: str, where: str | None = None, remedy: str | None =
 
 
 def is_loading(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> bool:
-    """Return whether what is not AVAILABLE yet may still become so: a server answers as soon as the newest version of each model is."""
+    """Return whether versions that are not AVAILABLE may still become so: a server answers as soon as the newest version of each model is loaded."""
     return not any(one["state"] == grpc_api.END for one in statuses if one["version"] in wanted)
 
 
@@ -63,7 +63,7 @@ def unavailable(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> str
 
 
 def changed_signature(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return sentences about what clients of the earlier signatures would notice."""
+    """Return sentences about changes that clients of the earlier signatures would notice."""
     found = []
     for name, one in sorted(before.items()):
         if name not in after:
@@ -78,7 +78,7 @@ def changed_signature(before: Mapping[str, Any], after: Mapping[str, Any]) -> li
 
 
 def made_up(inputs: Mapping[str, Any]) -> dict[str, tensors.Tensor] | None:
-    """Return {name: Tensor} of one example for a signature's inputs, or None where a rank or a dtype leaves no sensible choice."""
+    """Return {name: Tensor} of one example for a signature's inputs, or None if a rank or a dtype is too open."""
     made = {}
     for name, one in inputs.items():
         tensor = (
@@ -91,7 +91,7 @@ def made_up(inputs: Mapping[str, Any]) -> dict[str, tensors.Tensor] | None:
 
 
 def malformed(inputs: Mapping[str, Any], good: dict[str, tensors.Tensor]) -> list[tuple[str, dict[str, Any]]]:
-    """Return malformed requests as [(what, {name: Tensor})]. inputs: of the signature; good: a request that is answered."""
+    """Return malformed requests as [(what, {name: Tensor})]. inputs: of the signature. good: a valid request."""
     found: list[tuple[str, dict[str, Any]]] = []
     name = next((key for key in sorted(inputs) if inputs[key]["shape"]), None)
     if name is None:

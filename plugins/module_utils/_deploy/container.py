@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server in a container: what the container engine creates for its ServingConfiguration."""
+"""Derive from a ServingConfiguration the container that the engine must create."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ TRIAL_ADDRESS, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
 SOCKET_FOLDER, SOCKET = "/run/tfserving", "/run/tfserving/grpc.sock"
 CUDA_CACHE = "/var/cache/tfserving/cuda"
 RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
-_MOST_PROCESSES = 16384  # Threads count. A server on 256 CPUs has some 3,000.
+_MOST_PROCESSES = 16384  # The limit includes threads. A server on 256 CPUs has about 3,000.
 _USER = re.compile(r"(\d+)(?::\d+)?")
 _TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 
 
 def release_of(image: str, wanted: str | None = None) -> str:
-    """Return the release whose flags the image knows: the wanted one, the one that its tag names, else the newest of the release table."""
+    """Return the release whose flags the image knows: the wanted one, the one in its tag, or the newest of the release table."""
     found = _TAG_OF_RELEASE.search(image.partition("@")[0])
     return questions.nearest(wanted or (found[1] if found else questions.releases()[-1]))
 
 
 def registry_of(image: str) -> str | None:
-    """HOST[:PORT] of the registry that an image's name begins with, or None."""
+    """Return HOST[:PORT] of the registry at the beginning of an image's name, or None."""
     first, slash, _rest = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else None
 
 
 def check(spec: ServingConfiguration) -> ServingConfiguration:
-    """Return the specification; raise FleetError for the first value that no server can have."""
+    """Return the specification. Raise FleetError for the first value that is not valid for a server."""
     if len(server_options.check_name(spec.name)) < 2:
         raise FleetError(
             f"{spec.name!r} is too short for a container's name", where="name", remedy="Use at least two characters."
@@ -94,17 +94,17 @@ def check(spec: ServingConfiguration) -> ServingConfiguration:
 
 
 def user_id(spec: ServingConfiguration) -> int:
-    """Return the number of the user that serves."""
+    """Return the number of the server's user."""
     return int(spec.user.partition(":")[0])
 
 
 def keeps_cuda_cache(spec: ServingConfiguration) -> bool:
-    """Return whether what CUDA compiles at the first start is kept for the next."""
+    """Return whether the code that CUDA compiles at the first start is kept."""
     return spec.environment.get("CUDA_CACHE_PATH") == CUDA_CACHE
 
 
 def arguments(spec: ServingConfiguration) -> list[str]:
-    """Return the server's command line behind the image's entry point, a list."""
+    """Return the server's arguments, a list that follows the image's entry point."""
     place = derived_flags.Place(
         GRPC_PORT,
         REST_PORT if spec.rest_port is not None else 0,
@@ -116,8 +116,12 @@ def arguments(spec: ServingConfiguration) -> list[str]:
 
 @dataclass(frozen=True)
 class Around:
-    """What a container finds on its host. folder: where its configuration lies. secrets: {variable: text} that stand in no label. cuda_cache: a folder, for
-    a server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman creates it."""
+    """What a container uses from its host.
+
+    folder: of its configuration. secrets: {variable: text}, which labels do not contain. cuda_cache: a folder, for a
+    server that keeps CUDA's cache. entry_point: the image's, which is needed for a socket. podman: whether Podman
+    creates it.
+    """
 
     folder: str
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -128,7 +132,7 @@ class Around:
 
 
 def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, Any]:
-    """Return what the engine's API takes to create the container. trial: on a free loopback port, and once only."""
+    """Return the body of the engine's API call that creates the container. trial: on a free loopback port, and without restarts."""
     shared = "z" if around.selinux else ""
     binds = [_bind(around.folder, container_labels.FOLDER, "ro", shared)] + [
         _bind(path, path, "ro", shared) for path in model_config.folders(spec.models)
@@ -137,10 +141,10 @@ def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, A
         binds.append(_bind(spec.grpc_socket_directory, SOCKET_FOLDER, "rw", shared))
     temporary = {"/tmp": "rw,noexec,nosuid,size=64m"}
     if spec.grpc_socket_directory and trial:
-        temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"  # Podman knows no uid= here.
+        temporary[SOCKET_FOLDER] = "rw,noexec,nosuid,size=1m,mode=1777"  # Podman does not support uid= here.
     if around.cuda_cache and keeps_cuda_cache(spec):
         binds.append(_bind(around.cuda_cache, CUDA_CACHE, "rw", shared))
-    # Netavark 1.4 takes 0.0.0.0 for one address, which no host has, and no address for all.
+    # Netavark 1.4 reads 0.0.0.0 as a single address, which no host has, and an empty address as all.
     address = "" if around.podman and spec.address == ANY_ADDRESS else spec.address
     ports = {f"{GRPC_PORT}/tcp": spec.grpc_port}
     if spec.rest_port is not None:
@@ -174,7 +178,7 @@ def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, A
     environment = {**spec.environment, **around.secrets}
     if spec.devices:
         _give(spec.devices, host, environment)
-    # A server's umask keeps all but its own user from its socket; who may ask is for the folder to say.
+    # A server's umask denies its socket to all other users. The folder decides who may use it.
     begin = (
         {"Entrypoint": ["/bin/sh", "-c", 'umask 0 && exec "$@"', "sh", *around.entry_point]}
         if spec.grpc_socket_directory and around.entry_point
@@ -194,7 +198,7 @@ def body(spec: ServingConfiguration, around: Around, trial: bool) -> dict[str, A
 
 
 def labels_of(spec: ServingConfiguration) -> dict[str, str]:
-    """Return what the container carries so that the next run knows it."""
+    """Return the container's labels, which describe it to later runs."""
     return {
         container_labels.NAME: spec.name,
         container_labels.DIGEST: derived_flags.digest(spec),
@@ -204,7 +208,7 @@ def labels_of(spec: ServingConfiguration) -> dict[str, str]:
 
 
 def _check_file_systems(spec: ServingConfiguration, image: str, release: str) -> None:
-    """Raise FleetError for a base path that the official image of the release cannot read. What an own image can read is not known."""
+    """Raise FleetError for a base path that the official image of the release cannot read. What a custom image can read is unknown."""
     if questions.official_tag(image) is None:
         return
     known = questions.cell("remote_file_systems", release)
@@ -231,10 +235,10 @@ def _check_batching(spec: ServingConfiguration) -> None:
 
 
 def _give(devices: Sequence[Mapping[str, Any]], host: dict[str, Any], environment: dict[str, str]) -> None:
-    """Ask for GPUs in the way that the engine has."""
+    """Request GPUs in the way that the engine supports."""
     names, by = [device["id"] for device in devices], devices[0]["by"]
     slices = [name for name in names if name.startswith("MIG-")]
-    if slices:  # Named to CUDA too: it takes whichever slice it sees first.
+    if slices:  # Also select the slice for CUDA, which otherwise uses the first slice that it sees.
         environment.setdefault("CUDA_VISIBLE_DEVICES", ",".join(slices))
     if by == "cdi":
         host["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={name}" for name in names]}]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the files that a server's container reads: its configuration, copied for this container alone, its models, and whether its user may read them."""
+"""Adapter for the files that a server's container reads: a copy of its configuration for this container only, and its models; and for their permissions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ _SELINUX = "/sys/fs/selinux/enforce"
 def contents(
     options: Mapping[str, Any], models: Iterable[ModelConfiguration], check_mode: bool
 ) -> dict[str, bytes | None]:
-    """Return {file of configuration.FILE_FLAGS: its bytes}. In check mode a file that a task before would write may be missing: its content is None then."""
+    """Return {file of configuration.FILE_FLAGS: its bytes}.
+
+    In check mode, a file that an earlier task would write may be missing. Its content is then None.
+    """
     found: dict[str, bytes | None] = {MODELS_FILE: model_config.text(models).encode()}
     batching = requested.batching_text(options)
     if options["monitoring"]:
@@ -62,7 +65,7 @@ def contents(
 
 
 def digests(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
-    """Return {file: digest of its content}, less the models, which the configuration has."""
+    """Return {file: digest of its content} without the models, which the configuration contains."""
     return {
         name: hashlib.sha256(content).hexdigest()[:16] if content is not None else None
         for name, content in files.items()
@@ -71,7 +74,7 @@ def digests(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
 
 
 def folder_of(directory: str, spec: ServingConfiguration) -> str:
-    """Return where the configuration of one specification lies, below the server's directory."""
+    """Return the folder with the configuration of one specification, below the server's directory."""
     return os.path.join(directory, "config", derived_flags.digest(spec)[:16])
 
 
@@ -82,8 +85,10 @@ def write(
     cuda_cache: str,
     offset: tuple[int, int] = (0, 0),
 ) -> None:
-    """Write the configuration and create the folder of CUDA's cache where it is kept. Only the server's user and root can read its secrets.
-    offset: what the engine adds to the numbers of user and group."""
+    """Write the configuration, and create the folder of CUDA's cache if it is kept. Only the server's user and root can read its secrets.
+
+    offset: what the engine adds to the numbers of user and group.
+    """
     owner = container.user_id(spec) + offset[0]
     os.makedirs(folder, mode=0o755, exist_ok=True)
     for name, content in files.items():
@@ -103,7 +108,7 @@ def write(
 
 
 def prune(directory: str, used: Collection[str | None]) -> None:
-    """Remove configurations that no container has mounted any more. used: the folders that some have."""
+    """Remove configurations that no container mounts. used: the folders that containers mount."""
     parent = os.path.join(directory, "config")
     for name in os.listdir(parent) if os.path.isdir(parent) else []:
         if os.path.join(parent, name) not in used:
@@ -112,16 +117,16 @@ def prune(directory: str, used: Collection[str | None]) -> None:
 
 @dataclass(frozen=True)
 class Reader:
-    """Whom the host takes the server's user for. uid, gid: numbers on the host, None for ones that no file of it has."""
+    """The server's user as the host sees it. uid, gid: numbers on the host, or None for numbers that do not own any of its files."""
 
     uid: int | None
     gid: int | None
 
 
 def reader(spec: ServingConfiguration, rootless: bool, offset: tuple[int, int]) -> Reader | None:
-    """Return the Reader of a server's container, or None for one that reads everything. offset: what the engine adds to user and group (userns-remap)."""
+    """Return the Reader of a server's container, or None if it can read everything. offset: what the engine adds to user and group (userns-remap)."""
     name, _colon, of_group = spec.user.partition(":")
-    user, group = int(name), int(of_group or 0)  # A number that the image has no user of gets root's group.
+    user, group = int(name), int(of_group or 0)  # If the image has no user with this number, the group is root's.
     if rootless:
         return Reader(os.geteuid() if user == 0 else None, os.getegid() if group == 0 else None)
     if (
@@ -134,8 +139,10 @@ def reader(spec: ServingConfiguration, rootless: bool, offset: tuple[int, int]) 
 
 
 def refuse_unreadable(model: ModelConfiguration, wanted: Iterable[int], user: int, who: Reader | None) -> None:
-    """Raise FleetError for the first folder or file of the wanted versions that the server's user may not read. user: its number in the container.
-    who: its Reader, or None where it reads everything."""
+    """Raise FleetError for the first folder or file of the wanted versions that the server's user cannot read.
+
+    user: its number in the container. who: its Reader, or None if it can read everything.
+    """
     base = model.base_path
     if who is None or model_config.is_remote(base):
         return
@@ -164,7 +171,7 @@ def _has_access_list(path: str) -> bool:
 
 
 def refuse_what_cannot_be_given(spec: ServingConfiguration, rootless: bool) -> None:
-    """Raise FleetError where the server's user cannot have its secret files or the folder of its socket, since only root gives files to another."""
+    """Raise FleetError if the server's user cannot own its secret files or the folder of its socket, because only root can change owners."""
     user, giver = container.user_id(spec), os.geteuid()
     if giver == 0 and not rootless or giver != 0 and user == (0 if rootless else giver):
         return
@@ -180,7 +187,10 @@ def refuse_what_cannot_be_given(spec: ServingConfiguration, rootless: bool) -> N
 
 
 def wrong_batching(file: str | None, models: Iterable[ModelConfiguration]) -> str | None:
-    """Return the first wrong value in the files of batching parameters that a server reads, as a clause, or None. file: the one of all models, if any."""
+    """Return the first wrong value in the files of batching parameters that a server reads, as a clause, or None.
+
+    file: the one of all models, if any.
+    """
     own = [sorted(glob.glob(f"{glob.escape(model.base_path)}/*/{manifest.BATCHING}")) for model in models]
     for path in itertools.chain([file] if file else [], *own):
         try:
@@ -193,8 +203,10 @@ def wrong_batching(file: str | None, models: Iterable[ModelConfiguration]) -> st
 
 
 def trust_registry(image: str, certificates: str | None, engine: str, rootless: bool) -> None:
-    """Tell the engine which certificates sign those of the image's registry; it looks at each pull. certificates: path of a PEM file, or None.
-    engine: docker or podman."""
+    """Configure the certificates with which the engine trusts the image's registry. The engine reads them at each pull.
+
+    certificates: path of a PEM file, or None. engine: docker or podman.
+    """
     if not certificates:
         return
     registry = container.registry_of(image)
@@ -220,7 +232,7 @@ def trust_registry(image: str, certificates: str | None, engine: str, rootless: 
 
 
 def selinux() -> bool:
-    """Return whether SELinux is there, which wants files labeled before a container may read them."""
+    """Return whether SELinux is active. Then files need a label before a container may read them."""
     return os.path.exists(_SELINUX)
 
 

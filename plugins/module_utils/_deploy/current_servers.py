@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that looks at the servers of a host that run in containers."""
+"""Adapter that lists the servers of a host that run in containers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.running_s
 
 
 def in_containers(socket: str | None = None) -> tuple[list[RunningServer], str | None, list[str]]:
-    """(the servers that run in containers, as description.py describes them, None, the names of those that a killed run left unfinished), or ([], why this
-    user cannot see them, []).
+    """Return (the servers in containers, None, names of those that a killed run left unfinished), or ([], why they are not visible to this user, []).
 
-    The list is empty where no engine runs and the user names none.
+    Servers are as running_server.py describes them. The list is empty if no engine runs and the user did not name one.
     """
     found = sockets.find(Files(), socket, sockets.PATIENT_S)
     if not found["answers"]:
@@ -45,7 +44,7 @@ def in_containers(socket: str | None = None) -> tuple[list[RunningServer], str |
 
 
 def _of_container(servers: server_containers.Servers, name: str, roles: transaction.Roles) -> RunningServer | None:
-    """Return the description of a server; None where its container was removed a moment ago. Raises FleetError for one that does not say what it is."""
+    """Return the description of a server, or None if its container was just removed. Raise FleetError if its labels do not describe it."""
     try:
         inspected = servers.inspect(name)
     except FleetError:

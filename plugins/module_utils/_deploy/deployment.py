@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that carries out the steps of transaction.py on a container engine, and checks candidates with requests."""
+"""Adapter that applies the steps of transaction.py to a container engine, and checks candidates with requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ _REST_S = 10.0
 
 
 class Deployment:
-    """A server on an engine. make(role) creates its container for a role and returns nothing; ask is a verification.Questions; options: the module's."""
+    """A server on an engine.
+
+    make(role) creates its container for a role and returns nothing. ask: a verification.Questions. options: the
+    module's.
+    """
 
     def __init__(
         self,
@@ -56,11 +60,11 @@ class Deployment:
         self._restarts = 0
 
     def seen(self) -> Any:
-        """Return {role: Seen} of its containers now."""
+        """Return {role: Seen} of its current containers."""
         return self._engine.seen(self.name)
 
     def recover(self, seen: dict[str, Seen]) -> Any:
-        """Finish or undo what a killed run left; return {role: Seen} after it."""
+        """Finish or undo what a killed run left. Return {role: Seen} after that."""
         for step in transaction.recover(seen):
             if step.verb == "recover":
                 self._finish_or_undo(seen)
@@ -69,7 +73,7 @@ class Deployment:
         return self.seen()
 
     def carry_out(self, steps: Sequence[Step], seen: dict[str, Seen]) -> None:
-        """Do the steps from what is seen. When one fails, what was replaced serves again before the FleetError is raised."""
+        """Apply the steps to the containers in seen. If a step fails, start the replaced server again before raising the FleetError."""
         self._served_before = transaction.SERVING in seen and seen[transaction.SERVING].runs
         for step in steps:
             try:
@@ -78,7 +82,7 @@ class Deployment:
                 raise self._undone(fault, any(one.verb == "create" for one in steps)) from fault
 
     def wait_until_ready(self) -> None:
-        """Return when the server that runs listens; what it could not load since it was started is a warning."""
+        """Return when the current server listens. Add a warning about versions that it could not load since its start."""
         place = self._wait(transaction.SERVING, self._id(transaction.SERVING), self._options["ready_timeout_s"])
         with contextlib.suppress(FleetError):
             wanted = {model.name: expected_answers.versions(model) for model in self._spec.models}
@@ -120,7 +124,7 @@ class Deployment:
 
     @property
     def judged(self) -> Any:
-        """The metrics that the proof measured: {model: {metric, examples, source, converted, served}}."""
+        """Return the metrics of the checks: {model: {metric, examples, source, converted, served}}."""
         return self._questions.judged if self._questions else {}
 
     def _judge(self, step: Step, identifier: str) -> None:
@@ -160,7 +164,7 @@ class Deployment:
             inspected = self._engine.inspect(identifier)
 
     def _has_ended(self, inspected: Mapping[str, Any]) -> Any:
-        """Return whether the server ended, also if the engine started it again since it was first looked at."""
+        """Return whether the server has ended, even if the engine has started it again."""
         state = inspected["State"]
         return not state["Running"] or state.get("Restarting") or inspected.get("RestartCount", 0) > self._restarts
 
@@ -176,7 +180,7 @@ class Deployment:
             )
 
     def _find_rest(self, identifier: str, place: verification.Place) -> None:
-        """Refuse a server that serves only gRPC although REST is configured; REST begins a moment after gRPC."""
+        """Refuse a server that serves only gRPC although REST is configured. REST starts a moment after gRPC."""
         end = time.monotonic() + _REST_S
         while verification.lacks_rest(place):
             inspected, why = (
@@ -195,7 +199,7 @@ class Deployment:
             time.sleep(_POLL_S)
 
     def _use_gpus(self, identifier: str) -> None:
-        """Refuse a server that was given GPUs and serves from the CPU, which TensorFlow does without a word."""
+        """Refuse a server that has GPUs but uses the CPU, which TensorFlow does without an error."""
         # The earlier log of a restarted container lists the GPUs of that time.
         log = self._engine.last_lines(identifier, since=self._engine.inspect(identifier)["State"]["StartedAt"])
         verdict = gpu_use.judge(
@@ -233,12 +237,12 @@ class Deployment:
         return replace(words, cause=f"{words.cause}; {wrong}", remedy="Correct that file.") if wrong else words
 
     def _lives(self, identifier: str) -> Any:
-        """None while the server lives, else the Words about its end."""
+        """Return None while the server lives, or else the Words about its end."""
         inspected = self._engine.inspect(identifier)
         return self._words(identifier, inspected) if self._has_ended(inspected) else None
 
     def _finish_or_undo(self, seen: dict[str, Seen]) -> None:
-        """Put in place by a run that did not end: keep it if it works, else bring back what it replaced."""
+        """Handle a server that an unfinished run started: keep it if it works, or else restore the one that it replaced."""
         try:
             if not seen[transaction.SERVING].runs:
                 self._start(transaction.SERVING, self._id(transaction.SERVING))
@@ -250,7 +254,7 @@ class Deployment:
             self._do(step)
 
     def _undone(self, fault: FleetError, made: bool) -> Any:
-        """Return the fault, after what this run made is gone and what served before serves again. made: whether the run made containers."""
+        """Remove what this run made and restore the previous server. Return the fault. made: whether the run made containers."""
         self._stopped_at = None
         try:
             seen = self.seen()

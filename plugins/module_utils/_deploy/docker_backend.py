@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The backend docker of model_server: read, decide, and unless in check mode carry out."""
+"""The backend docker of model_server: read, decide, and apply the decision unless in check mode."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ _NOT_AT_BOOT = "Podman restarts {name} when it exits, but not after a reboot: ru
 
 
 class Backend:
-    """One call of the module. options: its parameters. folder: a ServerFolder. Use it while the server's lock is held; in check mode it may be used without,
-    where holds_lock is false."""
+    """One call of the module.
+
+    options: its parameters. folder: a ServerFolder. Use it while the server's lock is held; in check mode, holds_lock
+    may be false.
+    """
 
     holds_lock = True
     _work: deployment.Deployment  # of started()
@@ -67,7 +70,7 @@ class Backend:
         self.is_unsure = False
 
     def started(self, candidate_only: bool = False) -> dict[str, Any]:
-        """Start or update the server; candidate_only: check a candidate alongside it and leave the candidate running."""
+        """Start or update the server. candidate_only: check a candidate alongside it, and leave the candidate running."""
         options = self._options
         files = container_files.contents(options, requested.models(options, None), self._check_mode)
         desired = container.check(self._requested(files)).normalized()
@@ -90,7 +93,7 @@ class Backend:
         )
         is_checking = not steps and [step.role for step in recovery] == [transaction.CANDIDATE]
         if is_checking and not self.holds_lock and self._folder.is_locked():
-            recovery = []  # The candidate is that of the run that holds the lock, whose end decides what serves.
+            recovery = []  # The candidate belongs to the run that holds the lock, which decides what serves at its end.
         pending = candidate_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
         wanted_versions = {model.name: expected_answers.versions(model) for model in models} if steps else {}
@@ -119,7 +122,7 @@ class Backend:
         return dict(self._result(decision, spec, work), pending=pending)
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Return the result of started() in check mode where nothing is to be done; what serves may still be starting, after a boot for instance."""
+        """Return the result of started() in check mode if nothing has to be done. The current server may still be starting, for example after a boot."""
         self._work.wait_until_ready()
         return dict(result, warnings=[*result["warnings"], *self._work.warnings])
 
@@ -157,7 +160,7 @@ class Backend:
         )
 
     def _left(self, recovery: Sequence[Step], seen: Roles) -> dict[str, Any]:
-        """Return the result for a server that is not of the deployment to undo."""
+        """Return the result for a server that does not belong to the deployment to undo."""
         now = self._described(seen)
         work = deployment.Deployment(
             self._engine,
@@ -171,7 +174,7 @@ class Backend:
         )
 
     def resumed(self) -> dict[str, Any]:
-        """Start again the server that was stopped and kept."""
+        """Start the server that was stopped and kept."""
         name = self._options["name"]
         recovery, seen = self._recovered(ServingConfiguration(name), ())
         then = self._described(seen)
@@ -197,7 +200,7 @@ class Backend:
         )
 
     def surplus(self) -> dict[str, Any]:
-        """Stop a server that is no longer wanted and keep it, but nothing that served before it: going back starts it again."""
+        """Stop a server that is not in the description any more, and keep it. A rollback starts it again. What served before it is removed."""
         return self._stopped(
             lambda seen: [
                 *transaction.to_stopped(seen),
@@ -206,7 +209,7 @@ class Backend:
         )
 
     def stopped(self, absent: bool = False) -> dict[str, Any]:
-        """Stop the server and keep it, or leave nothing of it."""
+        """Stop the server and keep it, or remove everything of it."""
         return self._stopped(transaction.to_absent if absent else transaction.to_stopped, absent)
 
     def _stopped(self, steps_of: Callable[[Roles], list[Step]], absent: bool = False) -> dict[str, Any]:
@@ -224,7 +227,7 @@ class Backend:
     def _recovered(
         self, spec: ServingConfiguration, models: Sequence[ModelConfiguration]
     ) -> tuple[Sequence[Step], dict[str, Seen]]:
-        """Return (steps that finish or undo what a killed run left, {role: Seen} after them), which in check mode is only expected."""
+        """Return (steps that finish or undo what a killed run left, {role: Seen} after them). In check mode, the latter is only expected."""
         seen = self._engine.seen(spec.name)
         recovery = transaction.recover(seen)
         if not recovery or self._check_mode:
@@ -269,14 +272,16 @@ class Backend:
         )
 
     def _described(self, seen: Roles) -> ServingConfiguration | None:
-        """Return the ServingConfiguration that serves; None where none does, or where it cannot be read."""
+        """Return the current ServingConfiguration, or None if there is no server or it cannot be read."""
         if transaction.SERVING not in seen:
             return None
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
 
     def _image(self) -> tuple[Image | None, str | None]:
-        """(what the host has under the image's name or None, the digest that its tag has now in the registry where that is another). Outside of check mode
-        the image is pulled then."""
+        """Return (the host's image of this name or None, the current digest of its tag in the registry if it differs).
+
+        Outside of check mode, a different image is pulled.
+        """
         name, pull = self._options["image"], self._options["pull"]
         image = self._engine.image(name)
         if pull == "never" and image is None:
@@ -312,7 +317,7 @@ class Backend:
     def _with_moved_labels(
         self, desired: Sequence[ModelConfiguration], before: ServingConfiguration | None, seen: Roles
     ) -> tuple[ModelConfiguration, ...]:
-        """Return the models with the labels and versions that were moved since the server was made. before: the configuration that serves, or None."""
+        """Return the models with the labels and versions that were moved since the server was made. before: the current configuration, or None."""
         if before is None:
             return model_config.with_moved_labels(desired, (), ())
         found = server_containers.described(self._engine.inspect(seen[transaction.SERVING].id))
@@ -322,7 +327,7 @@ class Backend:
         return models
 
     def _side_by_side(self, spec: ServingConfiguration, models: Sequence[ModelConfiguration], needed: bool) -> bool:
-        """Return whether a candidate runs alongside the current server: not with GPUs, which a server uses alone, where memory is short, or without need."""
+        """Return whether a candidate runs alongside the current server: not with GPUs, which a server uses alone, with too little memory, or without need."""
         if self._options["side_by_side"] is not None:
             return bool(self._options["side_by_side"])
         if spec.devices or not needed:
@@ -364,7 +369,7 @@ class Backend:
             )
 
     def _refuse_foreign(self, spec: ServingConfiguration, architecture: str | None) -> None:
-        """Refuse an image of another architecture; where the kernel hands its programs to an emulator, only warn."""
+        """Refuse an image of another architecture. Only warn if the kernel runs its programs with an emulator."""
         machine = os.uname().machine
         own = image_labels.foreign_to(architecture, machine)
         if not own:
@@ -408,7 +413,7 @@ class Backend:
         role: str,
         models: tuple[ModelConfiguration, ...],
     ) -> None:
-        """Create the container of a role. models: with the labels that it starts with, of which its specification says only those that the user named."""
+        """Create the container of a role. models: with all labels that it starts with; the specification contains only those that the user named."""
         folder = container_files.folder_of(self._folder.directory, spec)
         container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
         entry_point = self._engine.entry_point(self._options["image"]) if spec.grpc_socket_directory else ()
@@ -438,7 +443,7 @@ class Backend:
         self._engine.make(transaction.container_name(spec.name, role), body)
 
     def _cuda_cache(self) -> str:
-        """Return where CUDA keeps what it compiled: replicas share it, so that it is compiled once."""
+        """Return the folder of CUDA's cache. Replicas share it, so that CUDA compiles once."""
         return os.path.join(
             ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory,
             "cuda",
@@ -450,7 +455,7 @@ class Backend:
         wanted_versions: Mapping[str, Sequence[int]],
         before: ServingConfiguration | None,
     ) -> verification.Questions:
-        """Return the requests of the checks. before: the ServingConfiguration that serves now, or None."""
+        """Return the requests of the checks. before: the current ServingConfiguration, or None."""
         serving = (
             stdlib_client.Server(
                 "127.0.0.1" if before.address == "0.0.0.0" else before.address,
@@ -494,7 +499,7 @@ class Backend:
 
 
 def _uuid(pci_bus_id: str) -> str:
-    """Return the name under which NVIDIA's tools know a GPU: its UUID where the driver tells it, else where it sits."""
+    """Return the name of a GPU for NVIDIA's tools: its UUID if the driver reports it, or else its address."""
     text = Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
     found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
     return found[1] if found else pci_bus_id

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that gathers what a server's models are expected to answer: which versions, to which samples, and by what they are judged."""
+"""Adapter that collects what a server's models are expected to answer: the versions, the samples with their answers, and the metrics."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _JUDGE = metric_program.__name__.partition("module_utils.")[2]
 _MODELS = {"saved_model.pb", "saved_model.pbtxt", "model.tflite"}
 _FUNCTION, _FUNCTION_S = "function", 600
 _EXAMPLES = 8
-_TIMES = 2  # How far a converted variant may be from its source on another CPU, in times of what it was where it was converted.
+_TIMES = 2  # How much a converted variant may differ from its source on another CPU, as a multiple of the difference where it was converted.
 
 
 def versions(model: ModelConfiguration) -> tuple[int, ...]:
-    """Return the numbers of the versions of a model to serve; () for a model that the server fetches itself. Raises FleetError."""
+    """Return the numbers of the versions of a model to serve; () for a model that the server downloads itself. Raise FleetError."""
     if model_config.is_remote(model.base_path):
         return ()
     try:
@@ -59,7 +59,7 @@ def versions(model: ModelConfiguration) -> tuple[int, ...]:
 
 
 def meant(base_path: str) -> str | None:
-    """What a base path without versions was probably meant to be, as a remedy, or None: the parent of a version, a folder below it, or a model to move."""
+    """Return a remedy for a base path without versions, or None: its parent if it is a version, a folder below it, or to move the model."""
     parent, name = os.path.split(base_path.rstrip("/"))
     above, version = os.path.split(parent)
     if name.isdecimal():
@@ -94,9 +94,12 @@ def questions(
     wanted_versions: Mapping[str, Sequence[int]],
     serving: stdlib_client.Server | None = None,
 ) -> verification.Questions:
-    """Return the verification.Questions about models, as model_config has them. options: the module's. wanted_versions: {model: its versions}; empty
-    where no answers are compared. serving: the stdlib_client.Server that serves now, or None; its signatures are read here, since it may be
-    stopped before its successor starts."""
+    """Return the verification.Questions about models.
+
+    options: the module's. models: as in model_config. wanted_versions: {model: its versions}; empty if no answers are
+    compared. serving: the stdlib_client.Server of the current server, or None. Its signatures are read here, because it
+    may be stopped before its successor starts.
+    """
     known = {one["name"]: one for one in options["models"] or ()}
     described = []
     for model in models:
@@ -130,7 +133,7 @@ def questions(
 def _right_answers(
     base_path: str, one: Mapping[str, Any], numbers: Sequence[int], tolerance: float, python: str
 ) -> tuple[Any, Any, Any, Any]:
-    """Return (inputs, reference, tolerance, judged) of a model: the user's, or those that a conversion stored with the newest of its versions."""
+    """Return (inputs, reference, tolerance, judged) of a model: those of the user, or those that a conversion stored with the newest of its versions."""
     version = os.path.join(base_path, str(max(numbers, default="")))
     left = os.path.join(version, manifest.ANSWERS)
     judged = _judged(version, left, one, python)
@@ -148,7 +151,7 @@ def _right_answers(
 
 
 def _signatures(serving: stdlib_client.Server | None, models: Sequence[ModelConfiguration]) -> dict[str, Any]:
-    """Return {model: {signature: ...}} of what serves now, as far as it answers."""
+    """Return {model: {signature: ...}} of the current server, as far as it answers."""
     found = {}
     for model in models:
         with contextlib.suppress(ServerFault):
@@ -157,8 +160,10 @@ def _signatures(serving: stdlib_client.Server | None, models: Sequence[ModelConf
 
 
 def _judged(version: str, left: str, one: Mapping[str, Any], python: str) -> verification.Judged | None:
-    """The verification.Judged of a version, or None where no metric decided about it, or one that this host cannot measure. one: of the models in the options.
-    python: an interpreter for the user's own function."""
+    """Return the verification.Judged of a version, or None if it was not accepted by a metric, or by one that this host cannot compute.
+
+    one: an entry of the option models. python: an interpreter for the user's own function.
+    """
     found = published.manifest_of(version)
     judged = manifest.judged(found)
     metric = judged["metric"] if judged else None
@@ -191,7 +196,7 @@ def _judged(version: str, left: str, one: Mapping[str, Any], python: str) -> ver
 
 
 def _same_function(path: str, digest: str) -> str:
-    """Return the path of the function that judged a version where it was converted. Raises FleetError for another."""
+    """Return the path of the function that evaluated a version where it was converted. Raise FleetError for a different function."""
     try:
         found = model_files.file_digest(path)
     except OSError as fault:
@@ -227,7 +232,7 @@ def _measure_by_function(path: str, python: str, answers: Any, labels: Any) -> A
 
 
 def _largest_batch(path: str) -> int:
-    """Return how many rows a request of the checks may have under a file of batching parameters."""
+    """Return the largest number of rows of a request of the checks under a file of batching parameters."""
     with contextlib.suppress(OSError, TypeError):
         given = parameters.read(pathlib.Path(path).read_text(encoding="utf-8")) or {}
         return min(_EXAMPLES, given.get("max_batch_size") or _EXAMPLES)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a server ended or never became ready: a cause and a remedy from how its container ended and from its last output."""
+"""Explain why a server ended or did not become ready: a cause and a remedy from how its container ended and from its last output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TELLING = re.compile(
     r"|^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called|^\s*what\(\):|Illegal instruction|aren't available on your machine"
     r"|error while loading shared libraries|' not found \(required by|[Ee]xec format error|[Oo]ut of memory|oom-kill|No space left"
 )
-# Lines without meaning: retries that are off are reported as exhausted also after a success.
+# Lines without information: disabled retries are reported as exhausted even after a success.
 _HARMLESS = re.compile(
     r"exhausted max_num_retries: 0$|Overriding num_tflite|Could not find cuda|computation_placer|cuda_\w+\.cc|Unable to register cu"
     r"|^@ +0x|^\*\*\* Check failure stack trace"
@@ -28,7 +28,7 @@ _ERROR = re.compile(r": [EF] \S+\] |^[EF]\d{4} \S+ +\d+ \S+\] ")
 
 @dataclass(frozen=True)
 class Words:
-    """cause: a clause. lines: the relevant lines of its output, joined. remedy: an imperative sentence or None."""
+    """An explanation. cause: a clause. lines: the relevant lines of the output, joined. remedy: an imperative sentence or None."""
 
     cause: str
     lines: str
@@ -38,7 +38,10 @@ class Words:
 def explain(
     exit_code: int | None, killed_for_memory: bool, log: str, memory_mib: int | None = None, engine_error: str = ""
 ) -> Words:
-    """The Words about a server that is not there, or with exit_code None about one that is not ready. log: its output. engine_error: why it did not start."""
+    """Return the Words about a server that ended, or about one that is not ready if exit_code is None.
+
+    log: its output. engine_error: why it did not start.
+    """
     text = "\n".join(part for part in (log, engine_error) if part)
     lines = _lines(text)
     if killed_for_memory:
@@ -68,7 +71,7 @@ def explain(
 
 
 def unknown_argument(log: str) -> str | None:
-    """Return the flag that the server did not understand and ignored, or None."""
+    """Return the flag that the server did not know and ignored, or None."""
     found = re.search(r"^unknown argument: (.*)$", log, re.MULTILINE)
     return found[1].strip() if found else None
 

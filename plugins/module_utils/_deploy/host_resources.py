@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the ports and CPUs of this host: which are free, who has them, and which a server may not have."""
+"""Adapter for the ports and CPUs of this host: which are free, who uses them, and which are not allowed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BIND_POLL_S = 0.05
 
 
 def process_on(port: int) -> str | None:
-    """'process PID (NAME)' of the first that listens on a TCP port, or None where none does or this user may not see it."""
+    """Return 'process PID (NAME)' of the first one that listens on a TCP port, or None if there is none or this user may not see it."""
     wanted = {f"socket:[{inode}]" for inode in _listening(port)}
     for pid in sorted(filter(str.isdecimal, os.listdir("/proc")), key=int) if wanted else ():
         try:
@@ -36,7 +36,7 @@ def process_on(port: int) -> str | None:
 
 
 def _listening(port: int) -> Iterator[str]:
-    """The inodes of the sockets that listen on a port."""
+    """Return the inodes of the sockets that listen on a port."""
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             rows = [line.split() for line in pathlib.Path(name).read_text(encoding="ascii").splitlines()[1:]]
@@ -54,7 +54,7 @@ def listens(address: str, port: int) -> bool:
 
 
 def choose_ports(wanted: ServingConfiguration, before: ServingConfiguration | None) -> ServingConfiguration:
-    """Return the specification with its ports chosen: those of before where there are any, else free ones. Raises FleetError for one that is in use."""
+    """Return the specification with chosen ports: those of before if there are any, or else free ones. Raise FleetError for a used port."""
     kept = (before.grpc_port, before.rest_port) if before else (None, None)
     grpc_port = wanted.grpc_port or kept[0] or free_port(wanted.address)
     rest_port = wanted.rest_port
@@ -68,8 +68,11 @@ def refuse_used_ports(
     own: Collection[int | None],
     container_on: Callable[[int], str | None] = lambda port: None,
 ) -> None:
-    """Raise FleetError when another process listens on one of the ports; own: the ports that the server to be replaced has. container_on(port): 'container
-    NAME' of the one that publishes it, or None."""
+    """Raise FleetError if another process listens on one of the ports.
+
+    own: the ports of the server that is replaced. container_on(port): returns 'container NAME' of the one that
+    publishes it, or None.
+    """
     for option, port in (("grpc_port", wanted.grpc_port), ("rest_port", wanted.rest_port)):
         if port and port not in own:
             fault = _bind_fault(wanted.address, port)
@@ -84,7 +87,7 @@ def refuse_used_ports(
 
 
 def _bind_fault(address: str, port: int) -> OSError | None:
-    """Return why no program can listen on the port, or None. The threads of a killed server may hold its port a moment longer than it is listed."""
+    """Return why no program can listen on the port, or None. The threads of a killed server may keep its port a moment longer than it is listed."""
     end = time.monotonic() + _PORT_GRACE_S
     while True:
         with socket.socket() as probe:
@@ -99,7 +102,7 @@ def _bind_fault(address: str, port: int) -> OSError | None:
 
 
 def refuse_foreign_cpus(wanted: ServingConfiguration) -> None:
-    """Raise FleetError when the specification names CPUs that this process may not use."""
+    """Raise FleetError if the specification contains CPUs that this process may not use."""
     if wanted.cpu_set:
         foreign = limits.parse_cpu_list(wanted.cpu_set) - os.sched_getaffinity(0)
         if foreign:
@@ -110,7 +113,7 @@ def refuse_foreign_cpus(wanted: ServingConfiguration) -> None:
 
 
 def free_port(address: str, other: int | None = None) -> int:
-    """Return a free port of the address; not other. Raises FleetError for an address that is not of this host."""
+    """Return a free port of the address except other. Raise FleetError for an address that does not belong to this host."""
     with socket.socket() as probe:
         try:
             probe.bind((address, 0))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that updates a model while it is served: publish a version, see it served, withdraw it where it fails, move a label, prune what is old."""
+"""Adapter that updates a model while it is served: publish a version, verify it, withdraw it if it fails, move a label, and prune old versions."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault, VersionStatus
 
-_OF_THIS_HOST = ("fetched_from", "fingerprint", "proven")  # What publish() adds to the manifest that came.
+_OF_THIS_HOST = ("fetched_from", "fingerprint", "proven")  # The keys that publish() adds to the manifest of the source.
 _LOCK_S = 60.0
-Lacking = list[list[Any]]  # what the controller has to send still: [path, offset, bytes] each
+Lacking = list[list[Any]]  # what the controller still has to send, as [path, offset, bytes]
 
 
 class Folder:
-    """A model's folder on this host: its versions, by number."""
+    """A model's folder on this host, with its versions by number."""
 
     def __init__(self, path: str, rehash: bool = False) -> None:
         self.path, self.digests = path, Digests(rehash)
 
     @contextlib.contextmanager
     def locked(self, create: bool) -> Iterator[None]:
-        """Hold the folder's lock, so that two runs do not interleave. create: make the folder; without it a folder that is not there needs no lock."""
+        """Hold the folder's lock, so that two runs do not interleave. create: create a missing folder; without it a missing folder needs no lock."""
         stream = self._lock(create)
         if stream is None:
             yield
@@ -59,7 +59,7 @@ class Folder:
             yield
 
     def _lock(self, create: bool) -> IO[bytes] | None:
-        """Return the open file of the lock, which programs that are started here also hold; None without a folder."""
+        """Return the open file of the lock, which child processes also hold, or None without a folder."""
         shared_folders.refuse_foreign(self.path)
         try:
             if create:
@@ -76,7 +76,7 @@ class Folder:
         return stream
 
     def numbers(self) -> list[int]:
-        """Return the versions, ascending; a number that begins with zeros counts as the server counts it."""
+        """Return the versions, ascending. Leading zeros are read as the server does."""
         return sorted(self._names())
 
     def of(self, number: int) -> str:
@@ -91,7 +91,7 @@ class Folder:
         return published.manifest_of(self.of(number))
 
     def holding(self, content: Content | None = None, fingerprint: str | None = None) -> set[int]:
-        """Return the versions that hold a content, or came from a source with this fingerprint and are what they were."""
+        """Return the versions with a content, or from a source with this fingerprint if they are unchanged."""
         found = set()
         for number in self.numbers():
             path, record = self.of(number), self.manifest(number) or {}
@@ -113,8 +113,10 @@ class Folder:
         fetched: Mapping[str, Any],
         brought: Mapping[str, Any] | None,
     ) -> None:
-        """Give what came its number, completely, with a manifest that says that it is not verified yet. fetched: {fetched_from,
-        fingerprint} of its source. brought: the source's own, or None."""
+        """Rename a received version to its number, complete with a manifest that marks it as unverified.
+
+        fetched: {fetched_from, fingerprint} of its source. brought: the source's own manifest, or None.
+        """
         record: dict[str, Any] = dict(
             brought or {"schema": manifest.SCHEMA, "key": manifest.key(versions.digest(content), {}, None)}
         )
@@ -129,9 +131,9 @@ class Folder:
             ) from fault
 
     def renewed(self, number: int, content: Content, brought: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """Return a version's manifest once it has the warm-up requests, answers and judgement that come with the same model; None where it has them.
+        """Return a version's manifest with the source's new warm-up requests, answers and judgement of the same model, or None if it has them.
 
-        Without a manifest that came along (brought), only a version that publish() made follows its source.
+        Without a manifest of the source (brought), only a version that publish() made follows its source.
         """
         current = self.manifest(number)
         if current is None or brought is None and "fetched_from" not in current:
@@ -143,7 +145,7 @@ class Folder:
         return None if record == current else record
 
     def mark_verified(self, number: int) -> None:
-        """Note that a version was seen to serve well."""
+        """Mark a version as verified."""
         record = self.manifest(number)
         if record is not None and record.get("proven") is False:
             atomic_files.write_file(
@@ -151,11 +153,11 @@ class Folder:
             )
 
     def is_unverified(self, number: int) -> bool:
-        """Return whether a version was published by a run that did not see it serve."""
+        """Return whether a version was published by a run that did not verify it."""
         return (self.manifest(number) or {}).get("proven") is False
 
     def remove(self, number: int) -> None:
-        """Take a version away, whole: renamed first to what no server looks at."""
+        """Remove a version at once: first rename it to a name that servers ignore."""
         gone = atomic_files.staging_directory(self.path)
         os.rename(self.of(number), os.path.join(gone, str(number)))
         shutil.rmtree(gone, ignore_errors=True)
@@ -186,7 +188,7 @@ class Update:
             return self._remove(check_mode) if self._options["state"] == "absent" else self._present(check_mode)
 
     def _statuses_before(self, server: Served) -> list[VersionStatus]:
-        """Return what the server says before anything is changed. Raises FleetError."""
+        """Return the statuses of the server's versions before anything is changed. Raise FleetError."""
         try:
             return server.statuses()
         except ServerFault as fault:
@@ -303,7 +305,7 @@ class Update:
         )
 
     def _same(self) -> set[int]:
-        """Return the versions that hold what the source holds already; all of them where no source is named."""
+        """Return the versions that contain the source's content already, or all versions without a source."""
         options = self._options
         if options["source"] is None:
             return set(self._folder.numbers())
@@ -328,7 +330,7 @@ class Update:
         return self._folder.holding(self._content, self._fingerprint)
 
     def _both(self, number: int) -> str:
-        """Return what a version and the source hold, for people."""
+        """Return what a version and the source have in common, for people."""
         source = urls.public(self._options["source"])
         now = source if self._content is None else manifest.shown(source, self._content)
         return f"{manifest.origin(self._folder.manifest(number))} there, {now} now"
@@ -338,7 +340,7 @@ class Update:
         return source[len("file://") :] if source.lower().startswith("file://") else source
 
     def _bring(self, number: int) -> Lacking:
-        """Bring the version here and publish it; what the controller has to send still, where it comes from there."""
+        """Copy the version here and publish it. Return what the controller still has to send if it has the source."""
         options, source = self._options, self._options["source"]
         content, kind = self._content, versions.kind_of(source)
         key = versions.digest(content) if content is not None else self._fingerprint or versions.digest({})
@@ -366,7 +368,7 @@ class Update:
         return []
 
     def _renew(self, number: int, record: Mapping[str, Any]) -> Lacking:
-        """Give a version that is there what its new manifest names; what the controller has to send still, where it comes from there."""
+        """Add the files of a new manifest to an existing version. Return what the controller still has to send if it has the source."""
         content = {name: record["files"][name] for name in manifest.RENEWED if name in record["files"]}
         partial = transfer.Partial(self._folder.path, versions.digest(content))
         with transfer.disk_faults(partial):
@@ -379,7 +381,7 @@ class Update:
         return lacking
 
     def _receive(self, partial: transfer.Partial, content: Content) -> Lacking:
-        """Bring a content here from a folder of this host or the controller's next piece; what the controller has to send still."""
+        """Copy a content here from a folder of this host or from the controller's next piece. Return what the controller still has to send."""
         partial.begin(sum(count for _name, _offset, count in versions.missing(content, partial.sizes(content))))
         if self._options["inventory"] is None:
             transfer.copy(self._local(), partial, content)
@@ -389,8 +391,10 @@ class Update:
         return [list(one) for one in versions.missing(content, partial.sizes(content))]
 
     def _look(self, partial: transfer.Partial, model: str) -> tuple[str, ...]:
-        """Return sentences about what requests to the version will fail of. model: where its graph lies, which for other warm-up requests of a version is the
-        version. Raises FleetError for what no server can load or answer from."""
+        """Return sentences about requests to the version that will fail. Raise FleetError if no server can load or use it.
+
+        model: the folder of its graph. For new warm-up requests of a version, that is the version.
+        """
         if not os.path.isfile(os.path.join(model, "saved_model.pb")):
             return ()
         source = urls.public(self._options["source"])
@@ -409,7 +413,7 @@ class Update:
         return tuple(signature.faults(signatures))
 
     def _brought(self, path: str | None = None) -> Mapping[str, Any] | None:
-        """Return the manifest that the source has, or None: how a conversion was made and judged travels with it."""
+        """Return the source's manifest, which records how a conversion was made and judged, or None."""
         if self._options["inventory"] is not None:
             sent: Mapping[str, Any] | None = self._options["manifest"]
             return sent
@@ -430,7 +434,7 @@ class Update:
         fetched.drop()
 
     def _serve(self, number: int, config: Configuration | None) -> list[int]:
-        """See the version served, move the label, prune; returns the versions that were removed. Raises FleetError, after a bad version was withdrawn."""
+        """Verify the version on the server, move the label, and prune. Return the removed versions. Raise FleetError after a bad version was withdrawn."""
         server, options = self._server, self._options
         if not server:
             return []
@@ -474,7 +478,7 @@ class Update:
                         config.message, config.model, set(config.specific or ()) - {number}
                     ),
                     server,
-                    is_undone=False,  # A server that died of the version reads the file when it starts.
+                    is_undone=False,  # A server that the version crashed reads the file when it starts.
                 )
         if self._options["source"] is None or not self._folder.is_unverified(number):
             stays = (
@@ -507,7 +511,7 @@ def _listed(
     listed: Iterable[int] | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the state as a diff shows it. listed: the versions that the configuration lists, None where it lists none. record: a manifest that changes."""
+    """Return the state for a diff. listed: the versions in the configuration, None if it lists none. record: a manifest that changes."""
     more = {"labels": {label: labelled} if label else None, "listed": listed and sorted(listed), "manifest": record}
     given = {name: one for name, one in more.items() if one is not None}
     return json.dumps({"versions": sorted(numbers), **given}, indent=1) + "\n"

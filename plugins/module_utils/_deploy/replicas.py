@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several servers of one description, such as one for each GPU of a host: what each is, what becomes of the others, and one result for all."""
+"""Handle several servers of one description, such as one per GPU of a host: their options, what happens to removed ones, and one result for all."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on 
 Roles = transaction.Roles
 Moments = tuple[Any, Any]  # times: when a container was made, when it ended last
 PREVIOUS, RESUME, STOP, SURPLUS = "previous", "resume", "stopped", "surplus"
-# What a server is that went back, in the words of the module's option.
+# The options' name for a server that was rolled back.
 STATES = {PREVIOUS: "previous", RESUME: "started", STOP: "stopped"}
 _PORTS = ("grpc_port", "rest_port")
 
 
 def each(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the options of each server, a list: those of the module, with what its copy says. Raises FleetError where two would be the same."""
+    """Return the options of each server: those of the module with those of its copy. Raise FleetError if two would be the same server."""
     if not options["copies"]:
         return [dict(options)]
     found = [_one(options, copy) for copy in options["copies"]]
@@ -42,11 +42,14 @@ def each(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 def back(
     seen: Mapping[str, Roles], deployment: str | None = None, moments: Mapping[str, Moments] | None = None
 ) -> list[tuple[str, str]]:
-    """Return [(name, PREVIOUS, RESUME or STOP)] in order: what becomes of each server where all go back to what served before. seen: {name: {role: Seen}}.
-    deployment: that alone is undone, so nothing where no server is of it. moments: {id of a container: (when it was made, when it ended)}.
+    """Return [(name, PREVIOUS, RESUME or STOP)] in order: what happens to each server if all are rolled back.
 
-    One that was stopped because it was not wanted any more starts again, but not one that was stopped before the deployment; one that nothing preceded was
-    not there before. Raises FleetError where nothing preceded any, or where what is kept is not what the deployment replaced.
+    seen: {name: {role: Seen}}. deployment: only this one is undone, so nothing happens if no server belongs to it.
+    moments: {id of a container: (when it was made, when it ended)}.
+
+    A server that was stopped because it was removed from the description starts again, but not one that was stopped
+    before the deployment. A server without a predecessor did not exist before. Raise FleetError if no server has a
+    predecessor, or if what is kept is not what the deployment replaced.
     """
 
     def what(roles: Roles) -> str:
@@ -73,7 +76,7 @@ def back(
 
 
 def none_before(where: str, deployment: str | None) -> FleetError:
-    """Return the FleetError for a server that cannot go back."""
+    """Return the FleetError for a server that cannot be rolled back."""
     if deployment is None:
         return FleetError(
             "no earlier server was kept for a rollback", where=where, remedy="Deploy the server that you want instead."
@@ -86,7 +89,7 @@ def none_before(where: str, deployment: str | None) -> FleetError:
 
 
 def in_part(fault: FleetError, results: Sequence[Mapping[str, Any]]) -> FleetError:
-    """Return the fault of one server, after others of the same description: results are theirs."""
+    """Return the fault of one server together with the results of others of the same description that succeeded before."""
     new = [result["server"]["name"] for result in results if result["changed"]]
     if not new or isinstance(fault, ServesOn):
         return fault
@@ -94,7 +97,7 @@ def in_part(fault: FleetError, results: Sequence[Mapping[str, Any]]) -> FleetErr
 
 
 def whole(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the module's result, of those of each server, the first of which stands for all."""
+    """Return the module's result from those of all servers. The first one stands for all."""
     found = dict(results[0], servers=[result["server"] for result in results])
     if len(results) == 1:
         return found
@@ -110,7 +113,7 @@ def whole(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def summary(server: Mapping[str, Any]) -> str:
-    """Return a server in a line, for people."""
+    """Return one line about a server."""
     text = f"{server['name']}: {server['state']}"
     for what, key in (("gRPC", "grpc_port"), ("REST", "rest_port")):
         text += f", {what} {server['address']}:{server[key]}" if server[key] else ""

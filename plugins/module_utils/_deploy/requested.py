@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ServingConfiguration that the options of model_server describe."""
+"""Convert the options of model_server to a ServingConfiguration."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_con
 def configuration(
     options: Mapping[str, Any], contents: Mapping[str, bytes | None], **of_backend: Any
 ) -> ServingConfiguration:
-    """Return what both backends read alike. contents: {file of configuration.FILE_FLAGS: its bytes, None where that is not known}. of_backend: the other
-    fields. Raises FleetError for a variable that no environment has."""
+    """Return the fields that both backends read in the same way. Raise FleetError for an invalid environment variable.
+
+    contents: {file of configuration.FILE_FLAGS: its bytes, or None if unknown}. of_backend: the other fields.
+    """
     server_options.check_environment(options["environment"])
     return ServingConfiguration(
         name=options["name"],
@@ -41,7 +43,7 @@ def configuration(
 
 
 def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | None) -> tuple[ModelConfiguration, ...]:
-    """Return the models that the options name. contents: as above, or None where their batching does not matter."""
+    """Return the models in the options. contents: as in configuration(), or None if their batching does not matter."""
     of_all = _of_all(contents or {})
     return tuple(
         model_config.model(
@@ -56,7 +58,7 @@ def models(options: Mapping[str, Any], contents: Mapping[str, bytes | None] | No
 
 
 def batching_text(options: Mapping[str, Any]) -> str | None:
-    """Return what stands in the file of batching parameters; None where the options do not say it. Raises FleetError for what no server takes."""
+    """Return the content of the file of batching parameters, or None if the options set none. Raise FleetError for an invalid value."""
     if not options["batching"]:
         return None
     if not options["batching_parameters_file"]:
@@ -71,7 +73,7 @@ def batching_text(options: Mapping[str, Any]) -> str | None:
 
 
 def _of_all(contents: Mapping[str, bytes | None]) -> Any:
-    """Return the parameters of the one file that holds for all models."""
+    """Return the parameters of the one file that applies to all models."""
     if BATCHING_FILE not in contents:
         return None
     content = contents[BATCHING_FILE]
@@ -84,7 +86,7 @@ def _each_by_its_own(options: Mapping[str, Any]) -> bool:
 
 
 def _own(one: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the parameters of a model's own. Raises FleetError for what no server takes."""
+    """Return the parameters of one model. Raise FleetError for an invalid value."""
     with _located_in(f"models: {one['name']}: batching"):
         return parameters.given_of(one["batching"]) if one.get("batching") else None
 

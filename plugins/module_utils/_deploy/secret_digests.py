@@ -1,8 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for digests of secrets. The digests in a container's labels cannot be used to guess a value: they are keyed, and only the owner of the key's
-file on the host can read it."""
+"""Adapter for digests of secrets. Digests in a container's labels cannot be used to guess a value.
+
+They are keyed, and only the owner of the key's file on the host can read it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ _KEY_FILE, _KEY_BYTES = "secret.key", 32
 
 
 def of(variables: Mapping[str, str], state_directory: str, check_mode: bool) -> dict[str, str]:
-    """Return {variable: keyed digest of its value}. Makes the key where there is none, except in check mode, which nothing is equal to then."""
+    """Return {variable: keyed digest of its value}. Create a missing key, except in check mode: its digests are then equal to no others."""
     if not variables:
         return {}
     key = _key(state_directory, check_mode)

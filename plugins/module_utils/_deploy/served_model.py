@@ -40,7 +40,7 @@ class Served:
         )
 
     def statuses(self, model: str | None = None) -> list[VersionStatus]:
-        """Return what the server says about the versions of its model or of another; [] where it does not know it. Raises ServerFault."""
+        """Return the server's statuses of the versions of its model or another one; [] if it does not know it. Raise ServerFault."""
         try:
             return self._server.status(model or self.model)
         except ServerFault as fault:
@@ -49,7 +49,10 @@ class Served:
             raise
 
     def wait(self, number: int, timeout_s: float, before: Sequence[VersionStatus]) -> str | None:
-        """Return why a version does not become AVAILABLE, or None. before: the statuses before it was published; an earlier end counts only after a while."""
+        """Return why a version does not become AVAILABLE, or None.
+
+        before: the statuses before it was published. A version that had already ended then fails only after a while.
+        """
         began, silent = time.monotonic(), None
         end = began + timeout_s
         while True:
@@ -79,7 +82,7 @@ class Served:
             time.sleep(_POLL_S)
 
     def settled_statuses(self) -> list[VersionStatus]:
-        """Return what the server says once nothing is being unloaded; what a new version replaces begins to end a moment after it is there."""
+        """Return the server's statuses when nothing is being unloaded. A replaced version begins to end a moment after the new one is available."""
         end = time.monotonic() + _UNLOADING_S
         time.sleep(3 * _POLL_S)
         while any(one["state"] == grpc_api.UNLOADING for one in self.statuses()) and time.monotonic() < end:
@@ -87,13 +90,13 @@ class Served:
         return self.statuses()
 
     def wait_until_gone(self, number: int) -> None:
-        """Return when the server holds a version no more, or does not let go of it."""
+        """Return when the server has unloaded a version, or after a timeout."""
         end = time.monotonic() + _UNLOADING_S
         while number in versions.used(self.statuses()) and time.monotonic() < end:
             time.sleep(_POLL_S)
 
     def judge(self, number: int, samples: str, signature: str, rows: int, tolerance: float) -> str | None:
-        """Return why the answers to samples are not what they should be, or None."""
+        """Return why the answers to samples are wrong, or None."""
         inputs = stdlib_client.arrays(samples, "inputs.", rows)
         try:
             answered = self._server.predict(self.model, inputs, signature, number)
@@ -107,7 +110,7 @@ class Served:
         )
 
     def take(self, request: bytes) -> None:
-        """Let the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""
+        """Make the server serve what a configuration lists, at once. request: the bytes of a ReloadConfigRequest."""
         try:
             self._server.call(grpc_api.RELOAD_CONFIG, request)
         except ServerFault as fault:
@@ -117,7 +120,7 @@ class Served:
 
 
 def has_outputs(samples: str) -> bool:
-    """Return whether a file of samples holds the outputs that are expected."""
+    """Return whether a file of samples contains the expected outputs."""
     with contextlib.suppress(FleetError):
         return bool(stdlib_client.arrays(samples, "outputs.", 1))
     return False
@@ -149,9 +152,12 @@ class Configuration:
         return f"{self.path}.{hashlib.sha256(content).hexdigest()[:8]}.bak"
 
     def check(self, server: Served, there: Collection[int]) -> None:
-        """Raise FleetError for a list that would harm what serves: a reload waits until a model that the server does not have yet can be loaded, and everybody
-        else's behind it; an entry without a platform makes the server refuse all later ones; a model without a version that is listed has none any more.
-        there: the versions in the model's folder, and the one to come."""
+        """Raise FleetError for a list that would harm the current server.
+
+        A reload waits until a model that the server does not have yet is loaded, and delays the reloads of all other
+        clients. After an entry without a platform, the server refuses all later ones. A model without an existing
+        listed version has none any more. there: the versions in the model's folder, and the one to come.
+        """
         faults = itertools.chain(
             (
                 (
@@ -177,17 +183,17 @@ class Configuration:
             raise FleetError(what, where=self.path, remedy=remedy)
 
     def lacks(self, number: int) -> bool:
-        """Return whether the file lists versions, and not this one."""
+        """Return whether the file lists versions, but not this one."""
         return self.specific is not None and number not in self.specific
 
     def with_version(self, number: int) -> Message:
-        """Return the message that also lists the version, where it lists versions."""
+        """Return the message that also lists the version if it lists versions."""
         if self.specific is None:
             return self.message
         return model_config_list.with_versions(self.message, self.model, {*self.specific, number})
 
     def with_label(self, label: str, number: int) -> Message:
-        """Return the message where the label names the version; a version that has lost its last label is listed no more."""
+        """Return the message in which the label names the version. A version without a label is no longer listed."""
         before = self.labels.get(label)
         changed = model_config_list.with_label(self.with_version(number), self.model, label, number)
         if (
@@ -199,12 +205,12 @@ class Configuration:
         return changed
 
     def listing(self, label: str | None, number: int) -> list[int] | None:
-        """Return the versions that are listed once the version is, and has its label if any; None where the file lists none."""
+        """Return the listed versions once the version is listed and has its label, or None if the file lists none."""
         message = self.with_label(label, number) if label else self.with_version(number)
         return model_config_list.specific(message, self.model)
 
     def apply(self, message: Message, server: Served, is_undone: bool = True) -> None:
-        """Write the file and let the server take it; where the server refuses, the file is what it was, if is_undone."""
+        """Write the file and make the server load it. If the server refuses it and is_undone, restore the file."""
         request, before = model_config_list.reload_request(message, self.path), model_files.read_file(self.path)
         mode = os.stat(self.path).st_mode & 0o777
         if model_config_list.lost(reader.decoded(before, self.path)):

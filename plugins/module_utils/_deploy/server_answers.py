@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that asks a server about itself."""
+"""Adapter that queries a server for its current state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STATES = {number: name for name, number in grpc_api.STATES.items()}
 
 
 def asked(server: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a described server answers about itself: {name, answers, reason, models, metrics}; it moves, so it stands in no fact."""
+    """Return what a described server answers: {name, answers, reason, models, metrics}. It changes all the time, so it is not part of a fact."""
     result = {"name": server["name"], "answers": False, "reason": None, "models": [], "metrics": None}
     address = "127.0.0.1" if server["address"] == "0.0.0.0" else server["address"]
     client = stdlib_client.Server(address, server["grpc_port"], _DEADLINE_S, bool(server.get("tls")))
@@ -57,7 +57,7 @@ def _model(client: stdlib_client.Server, model: Mapping[str, Any]) -> dict[str, 
 
 
 def _wanted(model: Mapping[str, Any], available: Sequence[int]) -> tuple[list[int] | None, list[str]]:
-    """Return (the versions that a model's policy selects, or None where only the server sees them, sentences on what differs from those available)."""
+    """Return (the versions that a model's policy selects, or None if only the server sees them; sentences about differences from the available ones)."""
     configured = model_config.ModelConfiguration.from_dict(model)
     if model_config.is_remote(configured.base_path):
         return None, [] if available else ["no version is AVAILABLE"]
@@ -75,6 +75,6 @@ def _wanted(model: Mapping[str, Any], available: Sequence[int]) -> tuple[list[in
 
 
 def _metrics(address: str, port: int) -> Any:
-    """Return the server's figures on batching and requests, or None where it publishes none."""
+    """Return the server's figures about batching and requests, or None if it publishes none."""
     found = stdlib_client.page(address, port, _METRICS)
     return metrics_text.figures(found[1]) if found and found[0] == 200 else None

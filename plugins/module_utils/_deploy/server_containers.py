@@ -27,7 +27,7 @@ class Servers(Containers):
     """The containers of servers."""
 
     def seen(self, name: str) -> dict[str, Seen]:
-        """Return {role: Seen} of a server's containers. Raises FleetError for a foreign container under one of its names."""
+        """Return {role: Seen} of a server's containers. Raise FleetError if a container of someone else has one of their names."""
         found = {}
         with self._asking("containers"):
             listed = self.api.containers(all=True, filters={"name": name})
@@ -53,7 +53,7 @@ class Servers(Containers):
         return found
 
     def moments(self, name: str) -> dict[str, tuple[datetime, datetime]]:
-        """Return {id: (when it was made, when it ended last)} of a server's containers, by whole seconds."""
+        """Return {id: (when it was made, when it last ended)} of a server's containers, in whole seconds."""
         found = [self.inspect(one.id) for one in self.seen(name).values()]
         return {one["Id"]: (_moment(one["Created"]), _moment(one["State"]["FinishedAt"])) for one in found}
 
@@ -80,7 +80,7 @@ class Servers(Containers):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": container_labels.NAME})]
 
     def config_folders(self, name: str) -> set[str | None]:
-        """Return where on the host the folders lie that a server's containers read their configuration from."""
+        """Return the folders on the host that contain the configuration of a server's containers."""
         found = set()
         for seen in self.seen(name).values():
             with contextlib.suppress(FleetError):
@@ -89,7 +89,7 @@ class Servers(Containers):
 
 
 def described(inspected: Mapping[str, Any]) -> ServingConfiguration | None:
-    """The ServingConfiguration of an inspected container, its models with the labels and versions that it serves by its file; None where it tells none."""
+    """Return the ServingConfiguration of an inspected container, with the models, labels and versions of its file, or None if it has none."""
     found, folder = container_labels.described(inspected["Config"]["Labels"]), config_folder(inspected)
     return as_served(found, os.path.join(folder, MODELS_FILE)) if found and folder else found
 
@@ -99,7 +99,7 @@ def _moment(text: str) -> datetime:
 
 
 def config_folder(inspected: Mapping[str, Any]) -> str | None:
-    """Return where on the host an inspected container's configuration lies, or None."""
+    """Return the folder on the host with an inspected container's configuration, or None."""
     return next(
         (mount["Source"] for mount in inspected["Mounts"] if mount["Destination"] == container_labels.FOLDER), None
     )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the folder that each server has below the state directory, and for the lock that a run holds while it changes the server."""
+"""Adapter for the folder of each server below the state directory, and for the lock that a run holds while it changes the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 
 
 def as_served(configuration: ServingConfiguration, models_file: str) -> ServingConfiguration:
-    """Return a configuration, its models with the labels and versions that the server's file of models says, as far as it can be read."""
+    """Return a configuration with the labels and versions in the server's file of models, as far as it can be read."""
     served: dict[str, dict[str, Any]] = {}
     with contextlib.suppress(OSError, ValueError, FleetError):
         served = model_config_list.served(pathlib.Path(models_file).read_text(encoding="utf-8"), models_file)
@@ -38,7 +38,7 @@ class ServerFolder:
 
     @contextlib.contextmanager
     def locked(self, timeout_s: float = 60.0, create: bool = True) -> Iterator[None]:
-        """Hold the server's lock. create: make it, and the server's folder; without it a server that never was needs none."""
+        """Hold the server's lock. create: create it and the server's folder; without it, a server that never existed needs no lock."""
         lock = os.path.join(os.path.dirname(self.directory), f".{self.name}.lock")
         shared_folders.refuse_foreign(self.directory)
         if not create and not os.path.exists(lock):
@@ -52,7 +52,7 @@ class ServerFolder:
             yield
 
     def is_locked(self) -> bool:
-        """Return whether another run changes the server now."""
+        """Return whether another run is changing the server."""
         try:
             with self.locked(0.0, create=False):
                 return False
@@ -60,13 +60,13 @@ class ServerFolder:
             return True
 
     def process(self) -> int | None:
-        """Return the process id of the embedded server that was last started, or None when it does not live."""
+        """Return the process id of the embedded server that was last started, or None if it has ended."""
         return pid_file.process_of(self.path("server.pid"))
 
     def remove(self) -> None:
-        """Forget the server, which must have ended; its log goes with it."""
+        """Remove the folder of the server, which must have ended, with its log."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def path(self, name: str) -> str:
-        """Return where a file of the folder lies."""
+        """Return the path of a file in the folder."""
         return os.path.join(self.directory, name)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fault that left something serving: its reader, and a load balancer, may rely on that."""
+"""A fault after which a server still runs. Its reader, and a load balancer, may rely on that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FaultThatServes(Fault):
 
 
 class ServesOn(FleetError):
-    """A FleetError after which a server that was verified serves, the one before the fault or another of the same description."""
+    """A FleetError after which a verified server runs: the one before the fault, or another one of the same description."""
 
     def as_dict(self) -> FaultThatServes:
         """Return {what, where, remedy, serves: true}."""
@@ -25,5 +25,5 @@ class ServesOn(FleetError):
 
 
 def extended(fault: FleetError, sentence: str, kind: Any = None) -> FleetError:
-    """Return the fault with a sentence more behind its remedy. kind: its class, by default as before."""
+    """Return the fault with one more sentence in its remedy. kind: its class, by default unchanged."""
     return (kind or type(fault))(fault.what, fault.where, f"{fault.remedy} {sentence}" if fault.remedy else sentence)

@@ -1,15 +1,15 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to do next with the containers of a server, decided from what is seen of them and from nothing else, so that a run that was killed anywhere is
-finished or undone by the next.
+"""Decide the next steps for the containers of a server only from their current state.
 
-A server NAME is at most these containers, distinguished by their names alone:
+Therefore the next run can finish or undo a run that was killed at any point. A server NAME has at most these containers, which are distinguished only by their
+names:
 
 NAME             serves, or is stopped on purpose
 NAME.candidate   is being checked, on free loopback ports
 NAME.proven      passed all checks and waits for the swap
-NAME.next        is made from the verified specification and not started yet, since a published port cannot move between containers
+NAME.next        is made from the verified specification and not started yet, because a published port cannot move between containers
 NAME.replaced    served until the swap began; it comes back unless its successor is verified
 NAME.previous    served before, stopped, kept for a rollback
 """
@@ -25,8 +25,12 @@ _SUFFIXES = {CANDIDATE: ".candidate", PROVEN: ".proven", NEXT: ".next", REPLACED
 
 @dataclass(frozen=True)
 class Seen:
-    """A container of the server. state: the engine's word (running, exited, created, restarting …). digest: of the specification it was made from.
-    deployment: id of the one that made it. deployed_at: when that began. predecessor: id of the container that served before that deployment."""
+    """A container of the server.
+
+    state: in the engine's words (running, exited, created, restarting, …). digest: of the specification that it was
+    made from. deployment: id of the one that made it. deployed_at: when that began. predecessor: id of the container
+    that served before that deployment.
+    """
 
     id: str
     state: str
@@ -38,19 +42,22 @@ class Seen:
 
     @property
     def runs(self) -> bool:
-        """Whether it is up."""
+        """Return whether it is up."""
         return self.state == "running"
 
     @property
     def is_down(self) -> bool:
-        """Whether it was stopped, or never started; one that dies and is started again is not."""
+        """Return whether it was stopped or never started. A container that crashes and restarts is not down."""
         return self.state in ("exited", "created")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """digest: of the specification. image_id: what its image's name means on this host now, None where it is not there yet. deployment: id of the one that
-    asks for it."""
+    """The goal.
+
+    digest: of the specification. image_id: the image that its name currently means on this host, or None if it is
+    missing. deployment: id of the current one.
+    """
 
     digest: str
     image_id: str | None
@@ -63,8 +70,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do. verb: remove, rename, create, start, stop, check, verify, recover. role and to: roles of containers. says: an imperative sentence, if
-    users see it."""
+    """One step. verb: remove, rename, create, start, stop, check, verify, recover. role and to: roles of containers.
+
+    says: an imperative sentence for users, if any.
+    """
 
     verb: str
     role: str
@@ -81,12 +90,15 @@ def container_name(server: str, role: str) -> str:
 
 
 def role_of(server: str, name: str) -> str | None:
-    """Return the role that a container's name tells, or None for another's."""
+    """Return the role in a container's name, or None if it belongs to another server."""
     return next((role for role in (SERVING, *_SUFFIXES) if container_name(server, role) == name), None)
 
 
 def recover(seen: Roles) -> list[Step]:
-    """Return steps that finish or undo what a killed run left. seen: {role: Seen}. Afterwards there are no others than serving, verified and previous."""
+    """Return steps that finish or undo what a killed run left. Afterwards only serving, verified and previous remain.
+
+    seen: {role: Seen}.
+    """
     steps = []
     if CANDIDATE in seen:
         steps.append(Step("remove", CANDIDATE, says="remove the candidate of an interrupted run"))
@@ -100,7 +112,7 @@ def recover(seen: Roles) -> list[Step]:
             )
         )
     elif REPLACED in seen:
-        # A rollback takes what was kept as previous, a deployment what was made as next: both are still there.
+        # A rollback uses the container kept as previous, and a deployment the one made as next: both still exist.
         steps += [Step("remove", NEXT)] if NEXT in seen else []
         steps += bring_back(seen, "bring back the server that an interrupted run stopped")
     elif NEXT in seen:
@@ -109,7 +121,7 @@ def recover(seen: Roles) -> list[Step]:
 
 
 def to_started(seen: Roles, wanted: Wanted, side_by_side: bool, candidate_only: bool = False) -> list[Step]:
-    """Return steps from a recovered state to a server of the wanted specification. candidate_only: up to the swap, without it."""
+    """Return steps from a recovered state to a server of the wanted specification. candidate_only: stop before the swap."""
     serving, verified = seen.get(SERVING), seen.get(PROVEN)
     if serving and wanted.is_met_by(serving):
         steps = (
@@ -155,8 +167,10 @@ def to_started(seen: Roles, wanted: Wanted, side_by_side: bool, candidate_only: 
 
 
 def predecessor(seen: Roles, deployment: str | None) -> str | None:
-    """Return the id of the container that a rollback of the deployment brings back, if it makes a server now: the one that serves or, where the deployment made
-    that one before, the one that this replaced. None where nothing serves."""
+    """Return the id of the container that a rollback of the deployment restores if it makes a server now, or None without a server.
+
+    That is the current container, or, if the deployment already made the current one, the container that it replaced.
+    """
     serving = seen.get(SERVING)
     if serving is None:
         return None
@@ -164,7 +178,7 @@ def predecessor(seen: Roles, deployment: str | None) -> str | None:
 
 
 def is_of(seen: Roles, deployment: str | None) -> bool:
-    """Return whether the server is of a deployment that can be undone; None is any. One that is stopped and cannot go back is undone already."""
+    """Return whether the server belongs to a deployment that can be undone; None means any. A stopped server that cannot be rolled back is already undone."""
     serving = seen.get(SERVING)
     return deployment is None or bool(
         serving and serving.deployment == deployment and (not serving.is_down or can_go_back(seen, deployment))
@@ -172,12 +186,12 @@ def is_of(seen: Roles, deployment: str | None) -> bool:
 
 
 def can_go_back(seen: Roles, deployment: str | None) -> bool:
-    """Return whether the earlier server is kept; of a deployment that is named, the one that it replaced."""
+    """Return whether the previous server is kept. deployment: it must be the one that this deployment replaced."""
     return PREVIOUS in seen and (deployment is None or seen[SERVING].predecessor == seen[PREVIOUS].id)
 
 
 def to_previous(seen: Roles, what: str) -> list[Step]:
-    """Return steps that replace the current server with the earlier one, and keep the current one in turn. what: that server, for people."""
+    """Return steps that replace the current server with the previous one and keep the current one. what: that server, for people."""
     steps = [Step("remove", PROVEN)] if PROVEN in seen else []
     return steps + swap(seen, PREVIOUS, says=f"stop the server, start the earlier one ({what}), check it", verb="check")
 
@@ -193,14 +207,16 @@ def to_stopped(seen: Roles) -> list[Step]:
 
 
 def to_absent(seen: Roles) -> list[Step]:
-    """Return steps that leave nothing of the server."""
+    """Return steps that remove everything of the server."""
     steps = [Step("stop", SERVING, says="stop the server")] if SERVING in seen and seen[SERVING].runs else []
     return steps + [Step("remove", role, says=f"remove the container {role}") for role in sorted(seen)]
 
 
 def swap(seen: Roles, successor: str, says: str, verb: str, before: str | None = None) -> list[Step]:
-    """Return steps from the container that serves, if there is one, to its successor. verb: verify or check, how the successor is judged. before: id of the
-    successor's predecessor."""
+    """Return steps from the current container, if there is one, to its successor.
+
+    verb: verify or check, how the successor is checked. before: id of the successor's predecessor.
+    """
     steps = []
     if SERVING in seen:
         steps += [Step("rename", SERVING, REPLACED, says=says), Step("stop", REPLACED)]
@@ -216,7 +232,7 @@ def swap(seen: Roles, successor: str, says: str, verb: str, before: str | None =
 
 
 def finish(seen: Roles) -> list[Step]:
-    """Return steps after the successor is verified: its predecessor is kept, the others go."""
+    """Return steps after the successor is verified: keep its predecessor, and remove the others."""
     if PREVIOUS in seen and seen[PREVIOUS].id == seen[SERVING].predecessor:
         return [Step("remove", REPLACED)]
     steps = [Step("remove", PREVIOUS)] if PREVIOUS in seen else []
@@ -224,13 +240,13 @@ def finish(seen: Roles) -> list[Step]:
 
 
 def bring_back(seen: Roles, says: str | None = None) -> list[Step]:
-    """Return steps back to what was replaced, after its successor failed or never came."""
+    """Return steps back to the replaced container after its successor failed or was not made."""
     steps = [Step("remove", SERVING)] if SERVING in seen else []
     return [*steps, Step("rename", REPLACED, SERVING), Step("start", SERVING, says=says)]
 
 
 def expected(seen: Roles, steps: Iterable[Step]) -> dict[str, Seen]:
-    """Return {role: Seen} as it will be after steps that go well; for check mode, which does none of them."""
+    """Return {role: Seen} after successful steps, for check mode, which does not apply them."""
     found = dict(seen)
     for step in steps:
         if step.verb == "remove":
@@ -246,5 +262,5 @@ def expected(seen: Roles, steps: Iterable[Step]) -> dict[str, Seen]:
 
 
 def sentences(steps: Iterable[Step]) -> tuple[str, ...]:
-    """Return what the steps say, for people."""
+    """Return the sentences of the steps for people."""
     return tuple(step.says for step in steps if step.says)

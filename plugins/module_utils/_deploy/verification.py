@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the checks that send requests to a server: is every wanted version AVAILABLE, does it answer correctly, and does it survive."""
+"""Adapter for the checks that send requests to a server: every wanted version is AVAILABLE, answers are correct, and the server survives."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LONE_S, _ALONE_S = 2.0, 0.2
 
 @dataclass(frozen=True)
 class Place:
-    """Where requests to a server go. batching: whether it joins requests to batches. rest_port: None where no REST is published."""
+    """The ports of a server. batching: whether it batches requests. rest_port: None if REST is not published."""
 
     server: stdlib_client.Server
     batching: bool = False
@@ -48,9 +48,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Judged:
-    """A task metric that decided about a converted variant. metric: {name, allowed_loss, goal}. inputs: {name: Tensor} and labels: Tensor or None, of the
-    examples that came along. before, after: its values over them, of the source and of the variant where it was converted. measure: gives its value of
-    ({output: Tensor}, labels)."""
+    """A task metric by which a converted variant was accepted.
+
+    metric: {name, allowed_loss, goal}. inputs: {name: Tensor} and labels: Tensor or None, of the included examples.
+    before, after: its values over them, of the source and of the variant where it was converted. measure: returns its
+    value for ({output: Tensor}, labels).
+    """
 
     metric: Mapping[str, Any]
     inputs: dict[str, tensors.Tensor]
@@ -62,9 +65,11 @@ class Judged:
 
 @dataclass(frozen=True)
 class Model:
-    """What is checked of one model. versions: wanted numbers. most: examples in one request. inputs, reference: {name: Tensor} or None.
+    """The checks of one model.
 
-    tolerance: how far an answer may be from the reference; a number, or one for each output. judged: what a converted variant was judged by, or None.
+    versions: wanted numbers. most: examples in one request. inputs, reference: {name: Tensor} or None. tolerance: how
+    much an answer may differ from the reference; a number, or one for each output. judged: how a converted variant was
+    accepted, or None.
     """
 
     name: str
@@ -79,7 +84,7 @@ class Model:
 
 
 def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) -> Place:
-    """Return the Place of a container by the ports that it publishes; arguments: its command line."""
+    """Return the Place of a container with its published ports. arguments: its command line."""
     address, port = published[container.GRPC_PORT]
     return Place(
         stdlib_client.Server(
@@ -94,7 +99,7 @@ def place(published: Mapping[int, tuple[str, int]], arguments: Sequence[str]) ->
 
 
 def speaks(found: Place) -> bool:
-    """Return whether gRPC answers there, be it with a refusal."""
+    """Return whether gRPC answers there, even with an error."""
     try:
         found.server.status("-")
     except ServerFault as fault:
@@ -103,15 +108,15 @@ def speaks(found: Place) -> bool:
 
 
 def lacks_rest(found: Place) -> bool:
-    """Return whether nothing answers HTTP where REST is published. A connection alone says nothing: the engine's proxy takes it in any case."""
+    """Return whether REST is published but does not answer HTTP. A connection proves nothing, because the engine's proxy always accepts it."""
     return found.rest_port is not None and stdlib_client.page(found.server.address, found.rest_port, "/") is None
 
 
 class Questions:
-    """The checks of a server's models. timeout_s: how long versions may be loading.
+    """The checks of a server's models.
 
-    before: the signatures of what serves now, {model: {...}}. judged: {model: {metric, examples, source, converted,
-    served}} of the metrics that were measured.
+    timeout_s: how long versions may take to load. before: the signatures of the current server, {model: {...}}. judged:
+    {model: {metric, examples, source, converted, served}} of the computed metrics.
     """
 
     def __init__(
@@ -127,7 +132,10 @@ class Questions:
         self.judged: dict[str, Any] = {}
 
     def first(self, found: Place, with_labels: bool) -> dict[str, Any]:
-        """All versions AVAILABLE, and one real Predict of each model answered. Returns {model: (contract, inputs)} for the checks that follow."""
+        """Check that all versions are AVAILABLE and that each model answers one real Predict.
+
+        Return {model: (contract, inputs)} for the later checks.
+        """
         requests = {}
         for model in self._models:
             self._available(found, model)
@@ -161,7 +169,7 @@ class Questions:
             time.sleep(_POLL_S)
 
     def unloadable(self, found: Place, wanted: Mapping[str, Sequence[int]]) -> list[str]:
-        """Return sentences about versions that came while the server served and that it could not load. wanted: {model: versions}."""
+        """Return sentences about versions that arrived while the server ran and that it could not load. wanted: {model: versions}."""
         return [
             f"{model}: version {one['version']} does not load, and the server ends at its next start, such as a reboot: {one['error_message']}. "
             "Publish that version completely again, or remove it"
@@ -173,7 +181,7 @@ class Questions:
     def all(
         self, found: Place, requests: Mapping[str, Any], ended: Callable[[], failure_diagnosis.Words | None]
     ) -> list[str]:
-        """Run the checks after the first ones, in order; return warnings. ended(): the failure diagnosis of a server that ended, or None."""
+        """Run the checks after the first ones, in order, and return warnings. ended(): returns the failure diagnosis of a server that ended, or None."""
         warnings = []
         for model in self._models:
             contract, inputs = requests[model.name]
@@ -250,7 +258,7 @@ class Questions:
         }
 
     def _answers(self, found: Place, model: Model, contract: Signature, inputs: dict[str, tensors.Tensor]) -> Any:
-        """Return (number of examples, {output: Tensor}) that a metric is measured on. Outputs whose answers cannot be joined are left out."""
+        """Return (number of examples, {output: Tensor}) for a metric. Outputs whose answers cannot be joined are left out."""
         parts: list[dict[str, tensors.Tensor]] = []
         total = min(tensor.shape[0] for tensor in inputs.values())
         rows, squeezed = _feeding(inputs, contract)
@@ -293,7 +301,7 @@ class Questions:
                 onednn = "tensor_format" in words.lines or "onednn" in words.lines.lower()
                 padded = found.batching and "size >= 0" in words.lines
                 raise checks.closed(
-                    checks.CARELESS,
+                    checks.MALFORMED,
                     f"one request with {what} ends the server ({words.cause}); it says: {words.lines}",
                     where=model.name,
                     remedy=checks.ONEDNN_REMEDY
@@ -322,7 +330,7 @@ def _fault_of(found: Place, model: Model, request: dict[str, tensors.Tensor]) ->
 def _in_one_batch(
     found: Place, model: Model, request: dict[str, tensors.Tensor], good: dict[str, tensors.Tensor]
 ) -> list[str]:
-    """Send a request without rows and, while it waits alone in its queue, a good one, which joins it. Returns warnings."""
+    """Send a request without rows and, while it waits alone in its queue, a valid one that joins it. Return warnings."""
     found = Place(found.server.within(_LONE_S), found.batching)
     with ThreadPoolExecutor(1) as pool:
         lone = pool.submit(_fault_of, found, model, request)
@@ -339,7 +347,7 @@ def _in_one_batch(
 
 
 def _end_of(found: Place, ended: Callable[[], failure_diagnosis.Words | None]) -> Any:
-    """Return the failure diagnosis of a server that a request killed, or None. An engine takes a moment to see that its container ended."""
+    """Return the failure diagnosis of a server that a request ended, or None. The engine notices this with a short delay."""
     end = time.monotonic() + _DYING_S
     words = ended()
     while not words and not speaks(found) and time.monotonic() < end:
@@ -361,7 +369,7 @@ def _remedy(statuses: Sequence[VersionStatus], wanted: Sequence[int], fault: str
 
 
 def _request(model: Model, contract: Signature) -> dict[str, tensors.Tensor]:
-    """Return one request that the signature takes: the first sample, or made up."""
+    """Return one request that the signature accepts: the first sample, or a generated one."""
     if model.inputs is not None:
         return _fed(model.inputs, contract, 1)
     made = checks.made_up(contract["inputs"])
@@ -371,7 +379,7 @@ def _request(model: Model, contract: Signature) -> dict[str, tensors.Tensor]:
 
 
 def _feeding(samples: Mapping[str, tensors.Tensor], contract: Signature) -> tuple[int | None, set[str]]:
-    """Return (the rows that each request is bound to or None, the inputs without rows)."""
+    """Return (the number of rows that each request must have or None, the inputs without rows)."""
     rows, squeezed = signatures.feeding(
         contract["inputs"], {name: tensor.shape for name, tensor in samples.items()}, where="samples"
     )
@@ -386,7 +394,7 @@ def _feeding(samples: Mapping[str, tensors.Tensor], contract: Signature) -> tupl
 def _fed(
     samples: Mapping[str, tensors.Tensor], contract: Signature, most: int | None = None
 ) -> dict[str, tensors.Tensor]:
-    """Return a request of samples."""
+    """Return a request made of samples."""
     rows, squeezed = _feeding(samples, contract)
     few = rows or most
     inputs = {

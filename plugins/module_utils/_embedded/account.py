@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the account that the embedded server runs as where root starts it: models execute what strangers wrote."""
+"""Adapter for the account that the embedded server runs as if root starts it, because models can execute untrusted code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ _ROOT = "0:0"
 
 
 def chosen(wanted: ServingConfiguration, user: str, state_directory: str, allow_root: bool) -> str:
-    """UID:GID for the server. user: as the option has it; where that is the default, also the account that root was reached from and the owners of the
-    models may be it. Raises FleetError where none of them can read Python and the models, unless root is allowed."""
+    """Return UID:GID for the server. Raise FleetError if no account can read Python and the models, unless root is allowed.
+
+    user: the value of the option. If it is the default, the account that became root and the owners of the models are
+    also tried.
+    """
     if os.geteuid() != 0:
         return wanted.user
     models = [model.base_path for model in wanted.models]

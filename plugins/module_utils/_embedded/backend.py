@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The backend embedded of model_server: read, decide, and unless in check mode carry out.
+"""The backend embedded of model_server: read, decide, and apply the decision unless in check mode.
 
-What asks servers is imported where it is needed: a run that changes nothing would spend most of its time with that.
+Clients of servers are imported in the functions that need them, because a run that changes nothing would spend most of
+its time on these imports.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Backend:
     _questions: Any
     _warnings: list[str]
     _gap_s: float | None
-    # Of the server that is wanted, with labels that were moved while the one before served; and as that one serves them.
+    # The models of the desired server, with labels that were moved while the previous one served; and the models as
+    # that one serves them.
     _models: tuple[ModelConfiguration, ...]
     _served: tuple[ModelConfiguration, ...]
     _wanted: ServingConfiguration
@@ -96,12 +98,12 @@ class Backend:
         )
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Return the result of started() in check mode where nothing is to be done; what serves may still be starting."""
+        """Return the result of started() in check mode if nothing has to be done. The current server may still be starting."""
         self._home.wait_until_ready(self._wanted, self._options["ready_timeout_s"])
         return result
 
     def previous(self) -> NoReturn:
-        """Raise FleetError: this backend keeps no earlier server."""
+        """Raise FleetError: this backend does not keep the previous server."""
         raise FleetError(
             "the embedded server keeps no earlier server for a rollback",
             where=self._options["name"],
@@ -135,7 +137,7 @@ class Backend:
         return bool(candidate_memory.fits(self._desired.models) if chosen is None else chosen)
 
     def _ask_for(self, serving: ServingConfiguration | None) -> None:
-        """Gather the checks, which need the models to be there. serving: the specification that serves now, or None."""
+        """Collect the checks, which need the models to exist. serving: the current specification, or None."""
         from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
 
         models = self._models
@@ -158,7 +160,7 @@ class Backend:
         self._warnings += self._questions.all(place, self._questions.first(place, True), ended)
 
     def _replace(self, before: ServingConfiguration | None, wanted: ServingConfiguration, verified: bool) -> None:
-        """Stop the server of the specification before, if there is one, and start the wanted one. When that fails, the one before runs again, or none."""
+        """Stop the server of the specification before, if there is one, and start the desired one. If that fails, start the previous one again."""
         home, timeout_s, stopped_at = self._home, self._options["ready_timeout_s"], time.monotonic()
         home.stop()
         try:

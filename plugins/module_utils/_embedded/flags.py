@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The embedded server's command line, parsed as TensorFlow Serving parses its own: only --flag=value, unknown words are named and ignored.
+"""Parse the embedded server's command line as TensorFlow Serving parses its own: only --flag=value; unknown words are reported and ignored.
 
-The flags are those of the newest release in the release table; those that differ here are named in WITHOUT_EFFECT and NOT_BUILT.
+The flags are those of the newest release in the release table. WITHOUT_EFFECT and NOT_BUILT contain those that differ
+here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 
 FLAGS = questions.flags(questions.releases()[-1])
 
-# Flags that change nothing here, because what they tune does not exist in this server.
+# Flags without effect, because this server does not have what they tune.
 WITHOUT_EFFECT = frozenset(
     (
         "enable_profiler",
@@ -28,7 +29,8 @@ WITHOUT_EFFECT = frozenset(
         "skip_initialize_tpu",
     )
 )
-# Flags whose work is not built: any value but the default is refused at start, since to ignore it would deceive.
+# Flags of missing features: any value except the default is refused at the start, because ignoring it would mislead
+# users.
 NOT_BUILT = frozenset(
     (
         "mixed_precision",
@@ -46,7 +48,11 @@ _TYPE_NAMES = {"int": "int32", "float": "float", "bool": "bool", "string": "stri
 
 @dataclass(frozen=True)
 class CommandLine:
-    """values: {flag: value}, all flags, defaults included. unknown: the words that are no flags. faults: one text for each value that cannot be read."""
+    """A parsed command line.
+
+    values: {flag: value} of all flags, including defaults. unknown: the words that are not flags. faults: one text for
+    each value that cannot be read.
+    """
 
     values: dict[str, Any]
     unknown: tuple[str, ...]
@@ -54,7 +60,7 @@ class CommandLine:
 
 
 def parse(words: Sequence[str], cpus: int) -> CommandLine:
-    """Return the CommandLine of words (without the program's name). cpus: how many CPUs this process may use, which some defaults depend on."""
+    """Return the CommandLine of words (without the program's name). cpus: how many CPUs this process may use, for the defaults that depend on it."""
     unknown: list[str]
     faults: list[str]
     values, unknown, faults = defaults(cpus), [], []
@@ -74,7 +80,7 @@ def parse(words: Sequence[str], cpus: int) -> CommandLine:
 
 
 def defaults(cpus: int) -> dict[str, Any]:
-    """Return {flag: default} on a machine with so many usable CPUs."""
+    """Return {flag: default} on a machine with this many usable CPUs."""
     texts = {"4 x CPUs": 4 * cpus, "CPUs": cpus}
     return {name: texts.get(default, default) for name, (_kind, default) in FLAGS.items()}
 
@@ -113,7 +119,7 @@ def refusal(values: Mapping[str, Any], cpus: int) -> tuple[str, str] | None:
             "INVALID_ARGUMENT",
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
         )
-    # TensorFlow Serving aborts without a sentence where these are wrong.
+    # TensorFlow Serving aborts without a message on these.
     for name in ("grpc_max_threads", *(["rest_api_num_threads"] if values["rest_api_port"] else [])):
         if values[name] < 1:
             return "INVALID_ARGUMENT", f"server_options.{name} must be at least 1, is {values[name]}."
@@ -130,7 +136,7 @@ def refusal(values: Mapping[str, Any], cpus: int) -> tuple[str, str] | None:
 
 
 def parallelism(values: Mapping[str, int]) -> tuple[int, int]:
-    """Return (intra, inter): how many threads work on one op, and how many ops run at once; 0 leaves it to TensorFlow."""
+    """Return (intra, inter): the threads of one op, and the ops that run in parallel; 0 lets TensorFlow decide."""
     intra, inter = values["tensorflow_intra_op_parallelism"], values["tensorflow_inter_op_parallelism"]
     if intra > 0 or inter > 0:
         return intra, inter

@@ -42,7 +42,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 
-ENTRY = "_embedded.server.main"  # not imported: it loads NumPy and gRPC, and Ansible would bring it to hosts with a container engine
+ENTRY = "_embedded.server.main"  # not imported: it loads NumPy and gRPC, and Ansible would send it to hosts with a container engine
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
 _KEPT_LOG_BYTES = 4 << 20
@@ -51,7 +51,7 @@ _TELLING = re.compile(
 )
 
 
-# The exit status of a process that ended, "?" where it is unknown, None while it lives.
+# The exit status of an ended process, "?" if it is unknown, None while it lives.
 _Ended = Callable[[], Optional[Any]]
 
 
@@ -77,15 +77,17 @@ class Home(ServerFolder):
         self.log, self.models_file = self.path("server.log"), self.path(MODELS_FILE)
 
     def last_started(self) -> ServingConfiguration | None:
-        """Return the ServingConfiguration that was last started, or None; a file that cannot be read counts as none."""
+        """Return the ServingConfiguration that was last started, or None, also for a file that cannot be read."""
         try:
             return ServingConfiguration.from_dict(json.loads(pathlib.Path(self.path("server.json")).read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def start(self, wanted: ServingConfiguration, models: Sequence[ModelConfiguration], ready_timeout_s: float) -> None:
-        """Start a server and return when it listens, which it does once its model is loaded. Raises FleetError with its last output.
-        models: with the labels that it starts with, of which wanted says only those that the user named."""
+        """Start a server. Return when it listens, which it does once its model is loaded. Raise FleetError with its last output.
+
+        models: with all labels that it starts with; wanted contains only those that the user named.
+        """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path("server.pid"))
         before = self.last_started()
@@ -95,7 +97,7 @@ class Home(ServerFolder):
             started = self._launch(replace(wanted, models=tuple(models)), log, self.models_file, self._begin)
             self._wait_until_ready(wanted, started.poll, log, ready_timeout_s)
         except FleetError:
-            self._remember(before)  # What never served has no ports that the next one should keep.
+            self._remember(before)  # A server that never served has no ports that the next one should keep.
             raise
 
     def _remember(self, specification: ServingConfiguration | None) -> None:
@@ -110,8 +112,11 @@ class Home(ServerFolder):
     def candidate(
         self, wanted: ServingConfiguration, ready_timeout_s: float
     ) -> Iterator[tuple[ServingConfiguration, Callable[[], Any]]]:
-        """Run another server of a specification alongside the current one, on a free port. The value is its specification and a function that tells
-        the failure_diagnosis.Words of its end, or None. It ends with the block, and with this process however that dies. Raises FleetError as start() does."""
+        """Run another server of a specification alongside the current one, on a free port. It ends with the block, and with this process.
+
+        Yield its specification and a function that returns the failure_diagnosis.Words of its end, or None. Raise
+        FleetError as start() does.
+        """
         tried = wanted.with_ports(host_resources.free_port(wanted.address), None)
         log = _Log(self.path("candidate.log"))
         started = self._launch(tried, log, self.path("candidate.pbtxt"), None)
@@ -132,11 +137,11 @@ class Home(ServerFolder):
         return None if self.process() else failure_diagnosis.Words(_how("?"), _Log(self.log, 0).words(), None)
 
     def wait_until_ready(self, wanted: ServingConfiguration, ready_timeout_s: float) -> None:
-        """Return when a server that runs already listens."""
+        """Return when the current server listens."""
         self._wait_until_ready(wanted, lambda: None if self.process() else "?", _Log(self.log, 0), ready_timeout_s)
 
     def stop(self) -> None:
-        """End the server, forcibly after a grace period; without one that lives nothing happens."""
+        """End the server if it lives, forcibly after a grace period."""
         pid = self.process()
         for number, grace_s in ((signal.SIGTERM, _STOP_GRACE_S), (signal.SIGKILL, _STOP_GRACE_S)):
             if pid is None:
@@ -157,7 +162,10 @@ class Home(ServerFolder):
         models_path: str,
         begin: Callable[[], object] | None,
     ) -> subprocess.Popen[bytes]:
-        """Return the Popen of a server. begin: called in the new process before it becomes the server; without it the server ends with this process."""
+        """Return the Popen of a server.
+
+        begin: called in the new process before it becomes the server. Without it, the server ends with this process.
+        """
         path = program.install(ENTRY, os.path.join(self.state_directory, "programs"), self._packed)
         atomic_files.write_file(models_path, model_config.text(wanted.models).encode())
         cpus = limits.parse_cpu_list(wanted.cpu_set) if wanted.cpu_set else None
@@ -165,7 +173,7 @@ class Home(ServerFolder):
         def become_server() -> None:
             if begin:
                 begin()
-            account.become(wanted.user)  # Before the rest: a change of the account takes away what binds to the caller.
+            account.become(wanted.user)  # First, because a change of the account clears the binding to the caller.
             program.bind_to_caller(cpus, ends_with_caller=begin is None)
 
         with open(log.path, "ab") as stream:
@@ -188,7 +196,7 @@ class Home(ServerFolder):
                 ) from fault
 
     def _begin(self) -> None:
-        """Record the process id, in the new process before it becomes the server: later runs find it even if its starter is killed now."""
+        """Record the process id in the new process before it becomes the server, so that later runs find it even if its starter is killed."""
         handle = shared_folders.open_file(self.path("server.pid"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with open(handle, "w", encoding="utf-8") as stream:
             json.dump([os.getpid(), pid_file.birth_of(os.getpid())], stream)
@@ -214,7 +222,7 @@ class Home(ServerFolder):
 
 
 class _Log:
-    """What a server that starts now adds to a log, or with position all from there."""
+    """The output of a server in a log from the current end on, or from a position."""
 
     def __init__(self, path: str, position: int | None = None) -> None:
         self.path = path
@@ -223,7 +231,7 @@ class _Log:
         self._position = (os.path.getsize(path) if os.path.exists(path) else 0) if position is None else position
 
     def words(self) -> str:
-        """Return the lines that tell what went wrong, else the last ones."""
+        """Return the lines that explain a failure, or else the last ones."""
         with open(self.path, encoding="utf-8", errors="replace") as stream:
             stream.seek(self._position)
             lines = [line.strip() for line in stream.read().splitlines() if line.strip()]

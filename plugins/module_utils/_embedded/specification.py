@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an embedded server makes of its ServingConfiguration: its command line, and what must be done to get there."""
+"""Derive from a ServingConfiguration the embedded server's command line, and the actions that start or replace it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ADDRESS = "127.0.0.1"
 
 
 def check(specification: ServingConfiguration) -> ServingConfiguration:
-    """Return the specification; raise FleetError for the first value that no server can have."""
+    """Return the specification. Raise FleetError for the first value that is not valid for a server."""
     server_options.check_name(specification.name)
     for model in specification.models:
         model_names.check(model.name, "model_name")
@@ -49,7 +49,7 @@ def check(specification: ServingConfiguration) -> ServingConfiguration:
 
 
 def command(specification: ServingConfiguration, program_path: str, models_path: str) -> list[str]:
-    """Return the server's command line. program_path, models_path: where its program and the file of its models lie."""
+    """Return the server's command line. program_path, models_path: of its program and of the file of its models."""
     files = {MODELS_FILE: models_path}
     if specification.batching_parameters_file:
         files[BATCHING_FILE] = specification.batching_parameters_file
@@ -61,7 +61,7 @@ def command(specification: ServingConfiguration, program_path: str, models_path:
 
 
 def environment(specification: ServingConfiguration) -> dict[str, str]:
-    """Return the variables that the server gets in addition to those of its host."""
+    """Return the server's environment variables in addition to those of its host."""
     own = {
         "TFSERVING_EMBEDDED_ADDRESS": specification.address,
         "TFSERVING_EMBEDDED_RELOAD_BELOW": json.dumps([model.base_path for model in specification.models]),
@@ -74,8 +74,11 @@ def environment(specification: ServingConfiguration) -> dict[str, str]:
 def decide_started(
     wanted: ServingConfiguration, found: ServingConfiguration | None, running: bool, alongside: bool = False
 ) -> Decision:
-    """Return the Decision for state started. found: the specification that was last started, or None. running: whether that server lives; alongside:
-    and its successor is checked alongside it."""
+    """Return the Decision for state started.
+
+    found: the specification that was last started, or None. running: whether that server lives. alongside: whether its
+    successor is checked alongside it.
+    """
     header = f"server {wanted.name}"
     if running and found is not None and derived_flags.digest(found) == derived_flags.digest(wanted):
         return Decision(False, found.to_dict(), wanted.to_dict(), header=header)

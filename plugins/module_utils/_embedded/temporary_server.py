@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that serves one version for a moment, on a free loopback port, so that it can be checked with requests of its clients."""
+"""Adapter that serves one version briefly on a free loopback port, to check it with real requests."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _POLL_S = 0.05
 def version(
     staged: str, model: str, python: str, user: str | None, timeout_s: float, environment: Mapping[str, str]
 ) -> Iterator[int]:
-    """Serve the version in the directory staged, TensorFlow Lite first; the port is the value. user: UID:GID that root becomes for it, or None.
+    """Serve the version in the directory staged, and yield the port. A TensorFlow Lite file is preferred.
 
-    The server ends with this process, however that dies. Raises FleetError with the server's words where it does not start,
-    Refused with them where it does not load the version.
+    user: UID:GID that root changes to for it, or None. The server ends with this process. Raise FleetError with the
+    server's output if it does not start, and Refused if it does not load the version.
     """
     with atomic_files.scratch_directory() as directory:
         if user:

@@ -48,7 +48,7 @@ def serving(directory: str, limit_mib: int) -> Iterator[str]:
 
 
 class _Room:
-    """How much of the cache's limit is left."""
+    """The free space within the cache's limit."""
 
     def __init__(self, directory: str, limit_bytes: int) -> None:
         self._directory, self._limit, self._lock = directory, limit_bytes, threading.Lock()

@@ -82,11 +82,11 @@ class Recipe(Contents):
 
 
 class Microarchitecture(TypedDict):
-    """What compilers make for a microarchitecture."""
+    """What compilers produce for a microarchitecture."""
 
     level: str  # psABI
     flags: list[str]  # those of levels.KNOWN_FLAGS that a program for it may use beyond its level
-    options: dict[str, str]  # by compiler of the release table ("clang 18.1"), without those that make no code for it
+    options: dict[str, str]  # by compiler of the release table ("clang 18.1"), without those that do not support it
 
 
 class March(TypedDict):
@@ -107,14 +107,14 @@ _NONE: Known = {"names": {}, "marches": {}}  # if archspec was not queried
 
 
 def level_options(level: str, cpu_flags: Collection[str]) -> str:
-    """Bazel's options for a level (of may_run), or for the highest level below it where a host hides one of its flags."""
+    """Return Bazel's options for a level (of may_run), or for the highest level below it if a host hides one of its flags."""
     levels = [known for known in table.LEVEL_OPTIONS if may_run(known, level)]
     fitting = [known for known in levels if not lacking(table.LEVEL_OPTIONS[known], cpu_flags)]
     return table.LEVEL_OPTIONS[(fitting or levels)[-1]]
 
 
 def microarchitecture_options(name: str, release: str, kind: str, known: Known) -> str | None:
-    """Bazel's options for an exact microarchitecture, or None where the compiler of a release makes no code for it."""
+    """Return Bazel's options for an exact microarchitecture, or None if the compiler of a release does not support it."""
     words = known["names"][name]["options"].get(compiler_of(release, kind))
     return words and " ".join(
         [
@@ -142,10 +142,13 @@ def lacking(options: str, cpu_flags: Collection[str], known: Known | None = None
     return [flag for flag in needed_flags(options, known) if flag not in cpu_flags]
 
 
-def mended_options(
+def completed_options(
     given: str, level: str, cpu_flags: Collection[str], release: str, kind: str, known: Known | None = None
 ) -> tuple[str, list[str]]:
-    """Return (options, reasons): what is passed for the options that a user gave ('' for none). Native code becomes the level's; what is missing is added."""
+    """Return (options, reasons): the options to use in place of the user's ('' for none).
+
+    Native code becomes that of the level, and missing options are added.
+    """
     own = level_options(level, cpu_flags)
     reasons, words = [], given.split()
     if not words:
@@ -264,7 +267,7 @@ def recipe(
 ) -> Recipe:
     """Return the recipe of an image.
 
-    release: one of the release table. level: the psABI level that is shared. options: Bazel's, as mended_options returns them. kind: cpu, gpu or mkl.
+    release: one of the release table. level: the psABI level that is shared. options: Bazel's, as completed_options returns them. kind: cpu, gpu or mkl.
     majors: major compute capabilities of the class, for kind gpu. base_images: {name in upstream's FROM: name@sha256:digest} that pin them.
     sources: {archive, commit, tree} of other sources than upstream's, a fork's for instance. name: of the exact microarchitecture, where it is for one.
     """

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 
 
 def blob_id(content: bytes) -> str:
-    """Git's id of a file's content."""
+    """Return git's id of a file's content."""
     return blob_id_of([content], len(content))
 
 
 def blob_id_of(blocks: Iterable[bytes], size: int) -> str:
-    """Git's id of a file's content that comes in blocks. size: their bytes together."""
+    """Return git's id of a file's content, given in blocks. size: their bytes together."""
     total = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     for block in blocks:
         total.update(block)
@@ -23,7 +23,10 @@ def blob_id_of(blocks: Iterable[bytes], size: int) -> str:
 
 
 def tree_id(files: Mapping[str, tuple[str, str]]) -> str:
-    """Git's id of a tree. files: {path with '/': (mode as git writes it: '100644', '100755' or '120000', blob id)}; empty directories do not count."""
+    """Return git's id of a tree. Empty directories do not count.
+
+    files: {path with '/': (mode as git writes it: '100644', '100755' or '120000', blob id)}.
+    """
     below: dict[str, dict[str, tuple[str, str]]] = {}
     entries = {}
     for path, entry in files.items():

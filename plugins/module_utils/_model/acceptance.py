@@ -14,7 +14,7 @@ UNJUDGED = "its accuracy was not judged because {why}. Set samples with labels a
 
 
 def ending(accepted: bool | None, reason: str, gates: Gates | None = None) -> Judged:
-    """Return how a conversion ends that makes neither a file for TensorFlow Lite nor warm-up requests."""
+    """Return the end of a conversion without a file for TensorFlow Lite and without warm-up requests."""
     return {"accepted": accepted, "reason": reason, "lowest_runtime": None, "warmup_batch_sizes": [], "gates": gates}
 
 
@@ -26,7 +26,8 @@ def decide(
 ) -> tuple[bool, str]:
     """Return (accepted, reason) of a lossy variant.
 
-    outputs: None where nothing could be compared. metric: None where nothing was judged. maximum_difference: absolute, in any output, or None.
+    outputs: None if nothing was comparable. metric: None without a metric. maximum_difference: absolute, in any output,
+    or None.
     """
     broken = parity.structural(outputs or {})
     if broken:

@@ -34,7 +34,7 @@ class Batching(TypedDict):
     first_dimensions: dict[str, str | int]
     shared: bool
     reasons: list[str]
-    doubts: list[str]
+    warnings: list[str]
 
 
 class MalformedRequest(TypedDict):
@@ -45,7 +45,7 @@ class MalformedRequest(TypedDict):
 
 
 class Analysis(TypedDict):
-    """What a signature means for serving. Lists are sorted; reasons are sentences."""
+    """The meaning of a signature for serving. Lists are sorted, and reasons are sentences."""
 
     string_inputs: list[str]
     parses_examples: bool
@@ -57,11 +57,11 @@ class Analysis(TypedDict):
     batching: Batching
     tensorflow_lite: Likelihood
     tensorrt: Likelihood
-    careless_request: MalformedRequest
+    malformed_request: MalformedRequest
 
 
 def of_model(described: SavedModel, server_release: str | None) -> dict[str, Any]:
-    """{analysis: {signature: Analysis}, warnings}. server_release: as warnings takes it."""
+    """Return {analysis: {signature: Analysis}, warnings}. server_release: as in warnings()."""
     found = {
         name: analyse(
             name,
@@ -82,10 +82,10 @@ def analyse(
     optional_inputs: Collection[str] = (),
     uncertain_ops: Iterable[str] = (),
 ) -> Analysis:
-    """What a signature means for serving.
+    """Return the Analysis of a signature.
 
-    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only if a
-    value that is not known before selects them.
+    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops:
+    operations that run only if a value that is not known before selects them.
     """
     sure, ops = ops, {*ops, *uncertain_ops}
     tables, custom = sorted(_TABLES & set(ops)), custom_ops(ops)
@@ -100,7 +100,7 @@ def analyse(
         "batching": batching(name, signature),
         "tensorflow_lite": tflite.likelihood(signature, sure, optional_inputs, uncertain_ops),
         "tensorrt": tensorrt_ops.likelihood(signature, ops),
-        "careless_request": malformed_request(ops),
+        "malformed_request": malformed_request(ops),
     }
 
 
@@ -110,7 +110,7 @@ def custom_ops(ops: Iterable[str]) -> list[str]:
 
 
 def batching(name: str, signature: Signature) -> Batching:
-    """Whether a signature can be batched."""
+    """Return whether a signature can be batched."""
     first = {key: _first(tensor["shape"]) for key, tensor in sorted(signature["inputs"].items())}
     faults, found = compatibility.judge({name: signature})
     return {
@@ -118,7 +118,7 @@ def batching(name: str, signature: Signature) -> Batching:
         "first_dimensions": first,
         "shared": bool(first) and set(first.values()) == {"any"},
         "reasons": [str(fault) for fault in faults],
-        "doubts": found,
+        "warnings": found,
     }
 
 

@@ -27,9 +27,10 @@ _NOTHING = {"text": None, "parameters": None, "reasons": None}
 def run(
     options: Mapping[str, Any], check_mode: bool, set_attributes: Callable[[str], Difference | None]
 ) -> dict[str, Any]:
-    """The result of batching_parameters: read what is there, decide, apply unless in check mode.
+    """Return the result of batching_parameters: read the current files, decide, and apply the decision unless in check mode.
 
-    set_attributes: a function that gives the file at a path the mode, owner and group of the options, and returns what that changes, if anything.
+    set_attributes: a function that sets the mode, owner and group of the options on the file at a path, and returns
+    what it changed, if anything.
     """
     shared_folders.accept(options["folder_owner"])
     _check_attributes(options, check_mode)
@@ -91,7 +92,7 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
 
 
 def _refuse_shared_places(path: str | None, places: Mapping[str, str]) -> None:
-    """Raise FleetError where two models ({name: path}), or a model and the server, would have one file."""
+    """Raise FleetError if two models ({name: path}), or a model and the server, would have the same file."""
     owners = {} if path is None else {os.path.realpath(path): "the server"}
     for name, place in places.items():
         owner = owners.setdefault(os.path.realpath(place), f"the model {name}")
@@ -150,7 +151,7 @@ def _unpublished(model: Mapping[str, Any], check_mode: bool) -> str:
 
 
 def _versions(directory: str) -> dict[int, str]:
-    """{number: name} of the versions with a model in a directory; none where it cannot be listed."""
+    """Return {number: name} of the versions with a model in a directory; empty if it cannot be listed."""
     try:
         found = published.numbered(directory)
     except OSError:
@@ -163,7 +164,7 @@ def _versions(directory: str) -> dict[int, str]:
 
 
 def _with_attributes(result: dict[str, Any], differences: Mapping[str, Difference]) -> dict[str, Any]:
-    """The module's result with what set_attributes changed of files that were there before: {path: difference}."""
+    """Return the module's result with what set_attributes changed on existing files: {path: difference}."""
     if not differences:
         return result
     shown = [result["diff"]] if result["changed"] else []

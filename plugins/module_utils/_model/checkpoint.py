@@ -27,8 +27,8 @@ _AGAIN = "Export or copy the whole model again."
 def check(folder: str, content: bytes, sizes: Mapping[str, int], restored: Iterable[str] = ()) -> None:
     """Raise FleetError for a file that is missing, empty or truncated.
 
-    folder: the directory variables of a model. content: the bytes of its index. sizes: {name: bytes} of all files there. restored: the tensors that the
-    graph takes out of them.
+    folder: the directory variables of a model. content: the bytes of its index. sizes: {name: bytes} of all files
+    there. restored: the tensors that the graph restores from them.
     """
     path = posixpath.join(folder, INDEX)
     if not content:
@@ -58,7 +58,7 @@ def check(folder: str, content: bytes, sizes: Mapping[str, int], restored: Itera
 
 
 def refuse_pointer(path: str, head: bytes) -> None:
-    """Raise FleetError for a pointer of Git LFS that stands in place of the file. head: the bytes at its beginning."""
+    """Raise FleetError if the file is only a pointer of Git LFS. head: its first bytes."""
     if head.startswith(_POINTER):
         raise FleetError(
             "it is a Git LFS pointer instead of the file",
@@ -68,7 +68,7 @@ def refuse_pointer(path: str, head: bytes) -> None:
 
 
 def _needed(table: memoryview) -> tuple[dict[int, tuple[int, str]], set[str]]:
-    """({number of a shard: (how many bytes it has at least, the tensor at its end)}, every shard named; the names of all tensors)."""
+    """Return ({number of a shard: (its minimum size in bytes, the tensor at its end)} for every shard, the names of all tensors)."""
     if len(table) < _FOOTER or bytes(table[-len(_MAGIC) :]) != _MAGIC:
         raise protobuf.Malformed("the end of the index is missing")
     footer = table[-_FOOTER:]
@@ -94,7 +94,7 @@ def _needed(table: memoryview) -> tuple[dict[int, tuple[int, str]], set[str]]:
 
 
 def _entries(table: memoryview, handle: Buffer) -> Iterator[tuple[bytes, memoryview]]:
-    """(key, value) of each entry of the block that a handle names."""
+    """Yield (key, value) of each entry of the block at a handle."""
     offset, position = protobuf.read_varint(memoryview(handle), 0)
     size, _position = protobuf.read_varint(memoryview(handle), position)
     if offset + size + _TRAILER > len(table):

@@ -41,7 +41,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signatur
     sides,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE, SAVED_MODEL
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import NONE, SAVED_MODEL, VARIANTS
 
 _JUDGING = (
     "metric",
@@ -64,10 +64,10 @@ class Conversion:
     destination: str
     name: str
     model: SavedModel
-    contract: Signature | None  # Of the signature that is converted.
+    contract: Signature | None  # Of the converted signature.
     samples: str | None
     dropped: list[str]  # The source's signatures that the variant does not have.
-    warnings: tuple[str, ...]  # Of the account that the program runs as.
+    warnings: tuple[str, ...]  # Of the account of the program.
 
     def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: conversion_call.Serve) -> None:
         self.options, self.check_mode, self._serve = options, check_mode, serve
@@ -78,7 +78,7 @@ class Conversion:
         self.digests = digests.Digests(options["rehash"])
 
     def run(self) -> dict[str, Any]:
-        """The module's result."""
+        """Return the module's result."""
         self._check_options()
         shared_folders.accept(self.options["folder_owner"])
         missing = [
@@ -89,7 +89,7 @@ class Conversion:
         if self.check_mode and missing:
             return self._not_yet(missing[0])
         self.model = saved_model.read(self.source, self.options["tags"])
-        if FORMS[self.options["form"]].lite:
+        if VARIANTS[self.options["form"]].lite:
             self.dropped = sorted(set(self.model["signatures"]) - {self.options["signature"]})
         self.contract = chosen(self.model["signatures"], self.options["signature"]) if self.needs_program else None
         self.samples = self.options["samples"] or self._own_samples()
@@ -141,7 +141,7 @@ class Conversion:
             ) from fault
 
     def _choose_account(self) -> None:
-        """From here on the option convert_user is the account that the program runs as, or None for this one."""
+        """Set the option convert_user to the account that the program runs as, or None for this one."""
         options = self.options
         python = None if options["container_image"] else conversion_call.python_of(options)
         places = [self.samples, options["metric_function"], self.destination]
@@ -151,7 +151,7 @@ class Conversion:
         self.options = {**options, "convert_user": user}
 
     def _number(self) -> int | None:
-        """The version's number where the user gives one, by the option or by the source's folder."""
+        """Return the version's number if the user gives one, by the option or by the name of the source's folder."""
         return versions.named_by(self.source) if self.options["version"] is None else self.options["version"]
 
     def _same_files(self, held: Mapping[int, Manifest | None], files: manifest.Content) -> set[int]:
@@ -214,7 +214,7 @@ class Conversion:
         return os.path.join(self.source, manifest.WARMUP) if self.converted and usable else None
 
     def _deciding(self) -> dict[str, Any]:
-        """Return the options that decide the content and how it is judged."""
+        """Return the options that determine the content and how it is checked."""
         options = self.options
         tags = (
             {}

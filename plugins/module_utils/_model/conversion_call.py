@@ -19,7 +19,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import acce
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Judged
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.refused import Refused
 
-# A temporary server: (staged version, model, python, UID:GID or None, seconds, environment) in, its gRPC port as the context's value.
+# A temporary server: a function of (staged version, model, python, UID:GID or None, seconds, environment) whose context
+# value is the gRPC port.
 Serve = Callable[[str, str, str, Optional[str], float, dict[str, str]], AbstractContextManager[int]]
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
@@ -33,7 +34,7 @@ def python_of(options: Mapping[str, Any]) -> str:
 
 
 def call(options: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
-    """The result of conversion_program.work. options: those of model_conversion."""
+    """Return the result of conversion_program.work. options: those of model_conversion."""
     environment = dict(_QUIET, **({} if options["form"] == "tensorrt" else _NO_GPU))
     python = _container(options, request, environment) if options["container_image"] else python_of(options)
     with account.lent_file(options["progress"], options["convert_user"]):
@@ -48,7 +49,7 @@ def call(options: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
 
 
 def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
-    """The result of conversion_program.convert; a crash of TensorFlow is a refusal."""
+    """Return the result of conversion_program.convert. A crash of TensorFlow is a refusal."""
     try:
         judged: Judged = call(options, request)
         return judged
@@ -59,7 +60,7 @@ def converted(options: Mapping[str, Any], request: Mapping[str, Any]) -> Judged:
 
 
 def served(options: Mapping[str, Any], request: Mapping[str, Any], judged: Judged, serve: Serve) -> str | None:
-    """Send the same requests over gRPC to a server that loaded the staged version; return why the version is refused, or None. Adds the answers to judged."""
+    """Send the same requests over gRPC to a server with the staged version. Return why the version is refused, or None. Add the answers to judged."""
     archive = os.path.join(request["asked"], conversion_program.ASKED)
     if not os.path.exists(archive):
         return "through_server needs examples that both models answer, and found no such example"

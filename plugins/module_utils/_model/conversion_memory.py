@@ -9,12 +9,12 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
-_BASE_MIB = 800  # What TensorFlow alone takes.
+_BASE_MIB = 800  # The memory of TensorFlow itself.
 _MIB = 1 << 20
 
 
 def refuse_what_does_not_fit(size_bytes: int, times: int, available_mib: int | None) -> None:
-    """Raise FleetError where a conversion that takes `times` bytes for each byte of the model does not fit. available_mib: None if unknown."""
+    """Raise FleetError if a conversion that takes `times` bytes for each byte of the model does not fit. available_mib: None if unknown."""
     needed = _BASE_MIB + times * size_bytes // _MIB
     if available_mib is not None and needed > available_mib:
         raise FleetError(
@@ -42,7 +42,7 @@ def available_mib(files: Any, limit_mib: int | None = None) -> int | None:
 
 
 def _table(text: str) -> list[tuple[str, int]]:
-    """[(name, number)] of the lines with a number, the name before it where there is one."""
+    """Return [(name, number)] of the lines with a number, and the name before it if there is one."""
     words = [line.split() for line in text.splitlines()]
     return [
         (line[0], int(line[1 if len(line) > 1 else 0]))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program for a Python that has TensorFlow: converts a SavedModel, judges the outcome and makes its warm-up file. Runs on a host or in a container."""
+"""A program for a Python with TensorFlow, on a host or in a container: convert a SavedModel, check the result, and write its warm-up file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.samples imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import client, signature
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import Arrays
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes import Array
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, Form
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import VARIANTS, Variant
 
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu")
 _BATCH = 32
@@ -48,7 +48,7 @@ ASKED = "asked.npz"
 
 
 def main() -> int:
-    """The program's entry. TensorFlow would import Keras, which takes a third of its start and is not needed here; None keeps it out."""
+    """Run the program. TensorFlow would import Keras, which takes a third of its start and is not needed here; None prevents that."""
     sys.modules.update({"keras": None, "tf_keras": None})  # type: ignore[dict-item]
     return program.answer(sys.argv, work)
 
@@ -59,7 +59,7 @@ def work(request: Mapping[str, Any]) -> Any:
 
 
 def release(_request: object) -> dict[str, str]:
-    """{tensorflow: release} without loading it. Raises FleetError where it is missing."""
+    """Return {tensorflow: release} without loading it. Raise FleetError if it is missing."""
     for name in _PACKAGES:
         try:
             return {"tensorflow": importlib.metadata.version(name)}
@@ -73,15 +73,14 @@ def release(_request: object) -> dict[str, str]:
 
 
 def convert(request: Mapping[str, Any]) -> Judged:
-    """Convert, check and judge.
+    """Convert a model and check the result. If it is accepted, its files are in staged.
 
-    request: {source, tags (of its graph), size_bytes, form, signature (its name), contract (the signature), staged (the directory for the files),
-    samples (path or None), metric,
-    metric_output, metric_function, metric_goal, allowed_loss, maximum_difference, accept_unjudged, select_tf_ops, batch_sizes, precision, workspace_mib,
-    compute_capability, memory_mib, asked (a directory for the requests and answers, or None), progress (path or None)}.
-    The files are in staged where it is accepted.
+    request: {source, tags (of its graph), size_bytes, form, signature (its name), contract (the signature), staged (the
+    directory for the files), samples (path or None), metric, metric_output, metric_function, metric_goal, allowed_loss,
+    maximum_difference, accept_unjudged, select_tf_ops, batch_sizes, precision, workspace_mib, compute_capability,
+    memory_mib, asked (a directory for the requests and answers, or None), progress (path or None)}.
     """
-    form = FORMS[request["form"]]
+    form = VARIANTS[request["form"]]
     conversion_memory.refuse_what_does_not_fit(
         request["size_bytes"], form.memory_times, conversion_memory.available_mib(Files(), request["memory_mib"])
     )
@@ -95,13 +94,13 @@ def convert(request: Mapping[str, Any]) -> Judged:
 
 
 def warm_up(request: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Make the warm-up file of a source that is published as it is. request: that of convert. Returns {warmup_batch_sizes}."""
+    """Write the warm-up file of a source that is published unchanged. request: as in convert(). Return {warmup_batch_sizes}."""
     sampled = _Samples(request)
     ask = _signature(request["source"], request["signature"], request.get("tags", meta_graph.SERVED_TAGS))
     return {"warmup_batch_sizes": _warm_up(request, sampled, ask)}
 
 
-def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gates) -> None:
+def _convert(request: Mapping[str, Any], form: Variant, ended: Judged, judged: Gates) -> None:
     import numpy
 
     program.say(request["progress"], "loading TensorFlow")
@@ -155,7 +154,7 @@ def _convert(request: Mapping[str, Any], form: Form, ended: Judged, judged: Gate
 
 
 class _Samples:
-    """The examples that a conversion is judged by. inputs is None if none are set and none can be generated. compared: both models' answers."""
+    """The examples for checking a conversion. inputs is None if none are set and none can be generated. compared: both models' answers."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         tensors = request["contract"]["inputs"]
@@ -173,11 +172,11 @@ class _Samples:
             self.inputs = samples.fit(self.inputs, tensors)
 
     def batch(self, size: int) -> dict[str, Array]:
-        """One request of so many rows."""
+        """Return one request with this many rows."""
         return samples.batch(self.inputs, self.feeding, size)
 
     def rows(self, most: int) -> list[dict[str, Array]]:
-        """Requests of the fewest rows that the signature takes, over the first examples."""
+        """Return requests with the smallest number of rows that the signature accepts, over the first examples."""
         step = self.feeding[0] or 1
         held = len(next(iter(self.inputs.values())))
         return [
@@ -258,7 +257,7 @@ def _compare(request: Mapping[str, Any], sampled: _Samples, judged: Gates, candi
 def _warm_up(request: Mapping[str, Any], sampled: _Samples, ask: Ask) -> list[int]:
     """Write the warm-up file and return its batch sizes: one request for each size that the server will run, or those of the source.
 
-    Each is replayed before; a request that fails would keep the version from loading.
+    Each request is replayed first, because a request that fails would prevent the version from loading.
     """
     own = saved_model.warmup_requests(request["source"])
     sizes = request["batch_sizes"]
@@ -270,7 +269,7 @@ def _warm_up(request: Mapping[str, Any], sampled: _Samples, ask: Ask) -> list[in
             where="batch_sizes",
             remedy="Set samples.",
         )
-    if sizes and sampled.feeding[0]:  # The signature fixes the rows.
+    if sizes and sampled.feeding[0]:  # The signature determines the number of rows.
         sizes = [sampled.feeding[0]]
     program.say(request["progress"], "replaying the warm-up requests")
     if sizes:
@@ -284,7 +283,7 @@ def _warm_up(request: Mapping[str, Any], sampled: _Samples, ask: Ask) -> list[in
         held = warmup.look(content, {request["signature"]: request["contract"]})
         if held["faults"] or set(held["kinds"]) - {
             "predict"
-        }:  # Requests to signatures and by methods that this variant does not have.
+        }:  # Requests to signatures and methods that this variant does not have.
             content = warmup.file(
                 [client.predict_request(request["model"], rows, request["signature"]) for rows in requests]
             )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs TF-TRT. Needs a TensorFlow with TensorRT, and the GPU that is to serve."""
+"""Run TF-TRT. This needs a TensorFlow with TensorRT, and a GPU of the kind that will serve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client i
 
 
 def convert(request: Mapping[str, Any], calibration: Sequence[Arrays], rows_of: Callable[[int], Arrays]) -> None:
-    """Write the converted SavedModel, with its engines, to request["staged"]. Raises Refused.
+    """Write the converted SavedModel, with its engines, to request["staged"]. Raise Refused.
 
     calibration: [{input: array}] of one shape, for INT8. rows_of: a function from a batch size to {input: array}.
     """

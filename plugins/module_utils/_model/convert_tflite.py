@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes TensorFlow Lite files. Needs TensorFlow."""
+"""Create TensorFlow Lite files with TensorFlow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ FLEX_UP_TO = "2.18"  # Looked for in TensorFlow's packages for Python: 2.18 expo
 
 
 def convert(request: Mapping[str, Any], calibration: Sequence[Arrays]) -> bytes:
-    """The bytes of the model with TensorFlow Serving's metadata. calibration: [{input: array}] for the variants that need it. Raises Refused."""
+    """Return the bytes of the model with TensorFlow Serving's metadata. Raise Refused.
+
+    calibration: [{input: array}] for the variants that need it.
+    """
     import tensorflow
 
     name = request["signature"]
@@ -52,7 +55,7 @@ def runner(content: bytes, request: Mapping[str, Any], feeding: Feeding, inputs:
     import tensorflow
 
     run = tensorflow.lite.Interpreter(model_content=content).get_signature_runner(request["signature"])
-    if feeding[0] is None:  # The first call with one row, as interpreters are built for it.
+    if feeding[0] is None:  # The first call has one row, because interpreters are created for it.
         run(**{key: array[:1] for key, array in inputs.items()})
     return lambda rows: run(**rows)
 
@@ -72,7 +75,7 @@ def _set(tensorflow: Any, converter: Any, request: Mapping[str, Any], calibratio
 
 
 def _serialized(contract: Signature, details: Any) -> bytes:
-    """The bytes of the SignatureDef that TensorFlow Serving is to read: the source's names and shapes, the tensor names of the file."""
+    """Return the bytes of the SignatureDef for TensorFlow Serving: the source's names and shapes, and the tensor names of the file."""
     from tensorflow.core.protobuf import meta_graph_pb2
 
     definition = meta_graph_pb2.SignatureDef(method_name=contract["method_name"])
@@ -93,14 +96,14 @@ def _serialized(contract: Signature, details: Any) -> bytes:
                 info.tensor_shape.unknown_rank = True
             for size in (
                 tensor["shape"] or ()
-            ):  # A scalar has no tensor_shape at all: an empty one would put a NUL into the bytes.
+            ):  # A scalar has no tensor_shape at all: an empty one would write a NUL into the bytes.
                 info.tensor_shape.dim.add(size=-1 if size is None else size)
     content: bytes = definition.SerializeToString(deterministic=True)
     return content
 
 
 def _refuse_shared_outputs(tensors: Mapping[str, str]) -> None:
-    """tensors: {output: name of its tensor}. TensorFlow Serving does not load a file that lists one tensor as two outputs."""
+    """Raise Refused if a file lists one tensor as two outputs, which TensorFlow Serving does not load. tensors: {output: name of its tensor}."""
     shared = sorted(name for name, tensor in tensors.items() if list(tensors.values()).count(tensor) > 1)
     if shared:
         raise refused.Refused(

@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that remembers the digests of large files between runs, so that a model that did not change is not read again.
+"""Adapter that stores the digests of large files between runs, so that an unchanged model is not read again.
 
-A file is the same while its device, inode, size and times of content and status are. File systems of other machines may answer with a status of a while ago,
-so nothing is remembered of their files. Git calls the trap that is left "racily clean": a file that changes again
-within the clock's granularity keeps its times. So nothing is remembered of a file that was young when it was read.
+A file is considered unchanged while its device, inode, size and times of content and status are the same. File systems
+of other machines may return outdated times, so their files are not stored. A file that changes twice within the clock's
+granularity keeps its times (Git calls it "racily clean"), so a file that changed shortly before it was read is not
+stored either.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files
 
-_YOUNG_S = 3.0  # FAT counts in steps of 2 s, others finer.
+_YOUNG_S = 3.0  # FAT counts in steps of 2 s, and others in smaller ones.
 _LARGEST_BYTES = 8 << 20
 _MOUNTS = "/proc/self/mountinfo"
-# How the types of other machines' file systems begin.
+# The beginnings of the names of other machines' file systems.
 _REMOTE = tuple("9p afs ceph cifs fuse. gfs gpfs lustre nfs ocfs smb virtiofs".split())
 
 
 class Digests:
-    """SHA-256 digests of files, kept in this user's cache. rehash: read every file, and remember that."""
+    """SHA-256 digests of files, stored in this user's cache. rehash: read every file, and store its digest."""
 
     def __init__(self, rehash: bool = False) -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
@@ -34,7 +35,7 @@ class Digests:
         self._remote: set[str] | None = None
 
     def of(self, path: str) -> str:
-        """The digest of a file, in hexadecimal. Raises FleetError where it cannot be read."""
+        """Return the digest of a file, in hexadecimal. Raise FleetError if it cannot be read."""
         began, status = time.time(), _status(path)
         key = _key(status) if status else None
         known = self._load()
@@ -66,7 +67,7 @@ class Digests:
         return self._known
 
     def _keep(self, line: str) -> None:
-        """Add a line, in one write, so that runs at the same time do not mix theirs. A cache that cannot be written remembers nothing."""
+        """Add a line in a single write, so that lines of parallel runs do not mix. Do nothing if the cache is not writable."""
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             if os.path.exists(self._path) and os.path.getsize(self._path) > _LARGEST_BYTES:
@@ -79,13 +80,16 @@ class Digests:
 
 
 def remote_devices(mounts: str) -> set[str]:
-    """The devices (major:minor) of the file systems of other machines. mounts: a text such as /proc/self/mountinfo."""
+    """Return the devices (major:minor) of the file systems of other machines. mounts: a text such as /proc/self/mountinfo."""
     halves = (line.partition(" - ") for line in mounts.splitlines())
     return {before.split()[2] for before, _dash, after in halves if after.startswith(_REMOTE)}
 
 
 def _status(path: str) -> os.stat_result | None:
-    """A file's status, None where it cannot be opened. Opening asks a file server anew, where stat() may answer from memory; a pipe is not waited for."""
+    """Return a file's status, or None if it cannot be opened.
+
+    Opening queries a file server, whose status stat() may have cached. It does not wait for a pipe.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -101,5 +105,5 @@ def _key(status: os.stat_result) -> str:
 
 
 def _age_s(status: os.stat_result, now: float) -> float:
-    """For how long a file is as it is; less than 0 where its times lie ahead."""
+    """Return for how many seconds a file has been unchanged; less than 0 if its times are in the future."""
     return now - max(status.st_mtime, status.st_ctime)

@@ -21,14 +21,14 @@ _NAME, _ARGUMENTS, _OUTPUTS = 1, 2, 3
 _NODE_NAME, _NODE_OP, _NODE_INPUTS, _NODE_ATTRIBUTES = 1, 2, 3, 5
 _LIST, _TEXT, _BOOL, _TYPE, _TENSOR, _FUNC, _LIST_FUNCTIONS = 1, 2, 5, 6, 8, 10, 9
 _DTYPE, _SHAPE, _CONTENT, _STRINGS = 1, 2, 4, 8
-# dtype -> (struct's letter, the TensorProto's field of values), of the types that decide branches.
+# dtype -> (struct's letter, the TensorProto's field of values), of the types of values that select branches.
 NUMBERS = {
     one.number: (one.letter, one.field_number) for one in dtypes.DTYPES.values() if one.letter not in ("", "e", "H")
 }
 _STRING = 7
 _LITERAL = {"f": "<f", "d": "<d"}
 
-# Of a node: a whole number, or (output, place in it) inside functions; None for a node that is only run.
+# Of a node: a whole number, or inside functions (output, index in it); None for a node that only runs.
 Port = Union[int, tuple[str, int], None]
 Reference = tuple[str, Port]
 Scalar = Union[bool, int, float, bytes]
@@ -36,7 +36,7 @@ Scalar = Union[bool, int, float, bytes]
 
 @dataclass(frozen=True)
 class Node:
-    """inputs: of data. controls: names of nodes. attributes: {name: bytes of an AttrValue}."""
+    """A node. inputs: of data. controls: names of nodes. attributes: {name: bytes of an AttrValue}."""
 
     name: str
     op: str
@@ -45,7 +45,7 @@ class Node:
     attributes: dict[str, Any]
 
     def functions(self) -> dict[str, list[str]]:
-        """{attribute: [name of a function]} of the attributes that name functions."""
+        """Return {attribute: [name of a function]} of the attributes that contain functions."""
         found: dict[str, list[str]] = {}
         for key, value in self.attributes.items():
             for number, part in protobuf.fields(value):
@@ -58,31 +58,31 @@ class Node:
         return found
 
     def text(self, attribute: str) -> str:
-        """An attribute that is a text; "" where it is missing."""
+        """Return a text attribute, or "" if it is missing."""
         return protobuf.text(protobuf.last(protobuf.grouped(self.attributes.get(attribute, b"")), _TEXT))
 
     def dtype(self, attribute: str) -> int:
-        """The number of a type; 0 where the attribute is missing."""
+        """Return the number of a type, or 0 if the attribute is missing."""
         return int(protobuf.last(protobuf.grouped(self.attributes.get(attribute, b"")), _TYPE, 0))
 
     def is_true(self, attribute: str) -> bool:
-        """Whether an attribute is the bool true."""
+        """Return whether an attribute is the bool true."""
         return _is_true(self.attributes, attribute)
 
     def texts(self) -> list[str]:
-        """The elements of a Const of texts."""
+        """Return the elements of a Const of texts."""
         tensor = protobuf.last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
         return [protobuf.text(text) for text in protobuf.grouped(tensor).get(_STRINGS, [])]
 
     def constant(self) -> Scalar | None:
-        """The value of a Const of one element: a bool, a number or bytes. None where it has other than one, or a type that nothing here computes with."""
+        """Return the value of a Const with one element: a bool, a number or bytes. Return None for other numbers of elements and unsupported types."""
         tensor = protobuf.last(protobuf.grouped(self.attributes.get("value", b"")), _TENSOR)
         return _single(tensor)
 
 
 @dataclass(frozen=True)
 class Body:
-    """A graph or a function. returns: {output: (node, port)} in order. controls: nodes that run whatever is returned. compiled: XLA has to compile it."""
+    """A graph or a function. returns: {output: (node, port)} in order. controls: nodes that always run. compiled: XLA must compile it."""
 
     nodes: dict[str, Node]
     arguments: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class Body:
 
 
 def read(definition: Fields) -> tuple[Body, dict[str, Body]]:
-    """(Body, {name: Body}): the graph and the functions of a GraphDef, given its fields. Raises protobuf.Malformed."""
+    """Return (Body, {name: Body}): the graph and the functions of a GraphDef, given its fields. Raise protobuf.Malformed."""
     functions = {}
     for number, function in protobuf.fields(protobuf.last(definition, _LIBRARY)):
         if number == _FUNCTION:
@@ -102,7 +102,7 @@ def read(definition: Fields) -> tuple[Body, dict[str, Body]]:
 
 
 def reference(text: str) -> Reference:
-    """The Reference that an input's text is."""
+    """Return the Reference in an input's text."""
     node, _colon, port = text.partition(":")
     output, colon, place = port.partition(":")
     return node, (output, _whole(place)) if colon else _whole(port)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known of a tensor before a graph runs, and the operations that compute with it."""
+"""Represent what is known about a tensor before a graph runs, and compute with it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _DECIDING = {"LogicalAnd": False, "LogicalOr": True}
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor of one element whose value is known."""
+    """A tensor with one element of known value."""
 
     value: Any
 
 
 @dataclass(frozen=True)
 class Range:
-    """A tensor whose values are from least up to, and without, most."""
+    """A tensor whose values are at least `least` and less than `most`."""
 
     least: float
     most: float
@@ -55,28 +55,28 @@ class Range:
 
 @dataclass(frozen=True)
 class Resource:
-    """A variable or a table. reference: a variable of TensorFlow 1, which is read by whatever takes it."""
+    """A variable or a table. reference: a variable of TensorFlow 1, which every operation that uses it reads."""
 
     name: str
     reference: bool = False
 
 
-# Where nothing ever arrives.
+# A tensor that never gets a value.
 DEAD = object()
-# A tensor that depends on what a client sends.
+# A tensor that depends on the request.
 REQUEST = object()
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """What a Switch gives on one of its outputs while it is not known which."""
+    """One output of a Switch while the branch is unknown."""
 
     value: object
     branch: tuple[graph.Reference, int, bool]
 
 
 def either(values: Sequence[object], by_request: bool = False) -> object:
-    """What is known of a tensor that is one of these."""
+    """Return what is known about a tensor that has one of these values."""
     if all(value == values[0] for value in values):
         return values[0]
     return REQUEST if by_request or REQUEST in values else None
@@ -109,7 +109,7 @@ def computed(op: str, values: Sequence[object], number: int) -> Constant | Range
 
 
 def _in_range(op: str, values: Sequence[object]) -> Constant | Range | None:
-    """As _computed, where one value is a Range, as dropout with nothing to drop has it: a comparison or a floor may have one result for all of it."""
+    """Compute as _computed if one value is a Range. A comparison or a floor may have the same result for all of it, as in a dropout that drops nothing."""
     ends: list[list[Any]] = [
         [getattr(value, end, getattr(value, "value", None)) for value in values] for end in ("least", "most")
     ]

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a session runs for a signature: the operations behind its outputs, up to the tensors that it feeds, without the branches that constants switch off.
+"""Determine what a session runs for a signature: the operations between its outputs and its inputs, without branches that constants switch off.
 
-As TensorFlow does it: a node runs where an output needs it and none of its inputs is dead (tensorflow/core/graph/subgraph.cc, common_runtime/executor.cc);
-in a function, nodes with side effects run as well (common_runtime/function.cc).
+As in TensorFlow, a node runs if an output needs it and none of its inputs is dead (tensorflow/core/graph/subgraph.cc,
+common_runtime/executor.cc). In a function, nodes with side effects also run (common_runtime/function.cc).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_value
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_walked import Walked, either
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.protobuf import Fields
 
-# What hands its first input on as it is, as far as one element goes.
+# Operations that return an element of their first input unchanged.
 _PASSING = frozenset(
     """
     CheckNumerics CheckNumericsV2 DebugIdentity DeepCopy EnsureShape Enter Exit ExpandDims Identity LoopCond NextIteration PlaceholderWithDefault
@@ -58,29 +58,29 @@ class Graph:
     """A GraphDef. Raises protobuf.Malformed if the definition is not valid."""
 
     def __init__(self, definition: Fields) -> None:
-        """definition: {field number: [values]} of a GraphDef."""
+        """Read a GraphDef. definition: its {field number: [values]}."""
         self._body, self._functions = graph.read(definition)
         self._known: dict[Any, Walked] = {}
         self._entered: list[str] = []
 
     @property
     def ops(self) -> frozenset[str]:
-        """Names of the operations of the graph itself, which a server has to know before it loads any signature; those of functions are left out."""
+        """Return the names of the graph's own operations, without those of functions. A server must know them before it loads any signature."""
         return frozenset(node.op for node in self._body.nodes.values()) - frozenset(self._functions)
 
     @property
     def bodies(self) -> dict[str, graph.Body]:
-        """{name: Body} of the functions, and under the empty name of the graph itself."""
+        """Return {name: Body} of the functions, and of the graph itself under the empty name."""
         return {**self._functions, "": self._body}
 
     def walk(self, fetched: Iterable[str], fed: Iterable[str] = ()) -> Walked:
-        """Walked for the tensors or nodes that are fetched. fetched, fed: names as "node:0"; a node that is only run is "node" or "^node"."""
+        """Return Walked for the fetched tensors or nodes. fetched, fed: names as "node:0"; a node that only runs is "node" or "^node"."""
         body = self._body
         roots = [graph.reference(name.lstrip("^")) for name in fetched]
         return _Run(self, body, (), {graph.reference(name) for name in fed}, roots).walked()
 
     def call(self, name: str, arguments: tuple[object, ...], ports: frozenset[int] | None) -> Walked:
-        """Walked for a function. arguments: values. ports: positions of the returns that are needed, or None for all."""
+        """Return Walked for a function. arguments: values. ports: positions of the needed returns, or None for all."""
         key = (name, arguments, ports)
         if key not in self._known:
             body = self._functions.get(name)
@@ -100,15 +100,15 @@ class Graph:
         return self._known[key]
 
     def is_function(self, name: str) -> bool:
-        """Whether an operation is a call of a function under its name."""
+        """Return whether an operation calls a function by its name."""
         return name in self._functions
 
     def count_arguments(self, name: str) -> int:
-        """How many arguments a function takes."""
+        """Return how many arguments a function takes."""
         return len(self._functions[name].arguments) if name in self._functions else 0
 
     def port(self, node: graph.Node, port: graph.Port) -> int:
-        """A port as a whole number."""
+        """Return a port as a whole number."""
         if isinstance(port, int):
             return port
         output, place = port or ("", 0)
@@ -120,7 +120,7 @@ class Graph:
         return 1 if output == "value_index" else place
 
     def passes_on(self, name: str, position: int) -> bool:
-        """Whether a function returns the argument of that position as the return of the same position."""
+        """Return whether a function returns the argument at a position at the same position."""
         body = self._functions.get(name)
         if body is None or position >= len(body.arguments) or position >= len(body.returns):
             return False
@@ -136,7 +136,7 @@ class Graph:
 
 
 class _Run:
-    """One body under given arguments: nodes in the order in which they run, then what each of them gives, then what was heard of each."""
+    """A walk over one body with given arguments: first the nodes in the order in which they run, then their values, then what each of them depends on."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class _Run:
         self._order = self._needed([*roots, *((name, None) for name in controls)])
         self._turns: set[str] = set()
         more: set[str] | None = None
-        while more is None or more:  # First as if no loop took a second turn, then with those that do.
+        while more is None or more:  # First without repeated iterations of loops, and then with those that repeat.
             self._guards.clear()
             for name in self._order:
                 self._run(body.nodes[name])
@@ -167,7 +167,7 @@ class _Run:
             self._turns |= more
 
     def walked(self) -> Walked:
-        """Walked of all that runs."""
+        """Return Walked for everything that runs."""
         heard, listens = self._heard()
         found = Walked(listens=frozenset(listens))
         for name in self._order:
@@ -196,7 +196,7 @@ class _Run:
         return found
 
     def value(self, reference: graph.Reference) -> object:
-        """What a tensor is: a Constant, a Resource, DEAD or None."""
+        """Return the value of a tensor: a Constant, a Resource, DEAD or None."""
         return self._look(reference)[0]
 
     def _inputs(self, node: graph.Node) -> Iterator[graph.Reference]:
@@ -204,12 +204,13 @@ class _Run:
             if (name, port) not in self._fed:
                 yield name, port
         for name in node.controls:
-            # As in subgraph.cc: feeding a placeholder replaces it whole, feeding another node replaces that tensor alone.
+            # As in subgraph.cc: feeding a placeholder replaces the whole node, and feeding another node replaces only
+            # that tensor.
             if not any(name == fed for fed, _port in self._fed) or self._body.nodes[name].op not in _PLACEHOLDERS:
                 yield name, None
 
     def _needed(self, roots: list[graph.Reference]) -> list[str]:
-        """The nodes behind roots, each after its inputs. What closes a loop comes behind all of it."""
+        """Return the nodes that roots depend on, each after its inputs. The nodes that close a loop are last."""
         order, seen, nodes, later = [], set(), self._body.nodes, list(roots)
         for root, port in later:
             if (root, port) in self._fed:
@@ -243,14 +244,18 @@ class _Run:
             self._ports.setdefault(name, set()).add(self._graph.port(node, port))
 
     def _look(self, reference: graph.Reference) -> tuple[object, Any]:
-        """(value, guard) of a tensor. A guard is the set of branches, unknown before, that have to be taken; DEAD where nothing ever arrives."""
+        """Return (value, guard) of a tensor.
+
+        A guard is the set of branches, unknown before, that must be taken. The value is DEAD if the tensor never gets
+        one.
+        """
         name, port = reference
         if reference in self._fed:
             return REQUEST, frozenset()
         if name in self._arguments:
             return self._arguments[name], frozenset()
         if name not in self._guards:
-            return None, frozenset()  # Missing, or at the end of a loop.
+            return None, frozenset()  # A missing node, or the end of a loop.
         if self._guards[name] is DEAD:
             return DEAD, DEAD
         if port is None:
@@ -300,7 +305,7 @@ class _Run:
         self._values[node.name], self._others[node.name] = (graph_values.either(alive) if alive else None,), None
 
     def _compute(self, node: graph.Node, values: list[object]) -> tuple[object, ...]:
-        """The value of each output, as far as known."""
+        """Return the value of each output, as far as it is known."""
         op = node.op
         if op == "Const":
             constant = node.constant()
@@ -334,12 +339,14 @@ class _Run:
         if isinstance(decision, Constant):
             return tuple(data if port == int(decision.value) else DEAD for port in ports)
         decided_by = self._body.nodes.get(node.inputs[1][0])
-        if decided_by is not None and decided_by.op == "LoopCond":  # The body of a loop runs as the loop does.
+        if (
+            decided_by is not None and decided_by.op == "LoopCond"
+        ):  # The body of a loop runs under the same conditions as the loop.
             return tuple(data for _port in ports)
         return tuple(Guarded(data, (node.inputs[1], port, decision is REQUEST)) for port in ports)
 
     def _call(self, node: graph.Node, values: tuple[object, ...]) -> Walked | None:
-        """Walked for what a node calls, or None for a node that calls nothing. Its listens are positions among the node's inputs."""
+        """Return Walked for what a node calls, or None if it calls nothing. Its listens are positions among the node's inputs."""
         op, call, functions = node.op, self._graph.call, node.functions()
         ports = frozenset(self._ports.get(node.name, ()))
         if self._graph.is_function(op):
@@ -359,7 +366,7 @@ class _Run:
         if not called:
             return None
         found = Walked(listens=frozenset(range(len(values))))
-        for name in called:  # What it hands to them, and in which order, is its own affair.
+        for name in called:  # Which arguments it passes to them, and in which order, is unknown.
             found = found.then(
                 call(name, (REQUEST if REQUEST in values else None,) * self._graph.count_arguments(name), None)
             )
@@ -394,7 +401,7 @@ class _Run:
         return replace(ran, values=kept, listens=frozenset(range(len(values))))
 
     def _touched(self, node: graph.Node) -> tuple[frozenset[str], frozenset[str]]:
-        """(read, filled): names of the variables and tables that a node itself uses."""
+        """Return (read, filled): names of the variables and tables that a node itself uses."""
         resources = [value for value in (self.value(one) for one in node.inputs) if isinstance(value, Resource)]
         reads = node.op == "Identity" and any(one.reference for one in resources)
         calls = node.name in self._calls and (node.op in _CALLING or self._graph.is_function(node.op))
@@ -405,7 +412,7 @@ class _Run:
         return frozenset(one.name for one in resources), frozenset()
 
     def _heard(self) -> tuple[set[str], set[int]]:
-        """(names of the nodes, positions of the arguments) that the returns depend on."""
+        """Return (names of the nodes, positions of the arguments) on which the returns depend."""
         heard, listens, waiting = set(), set(), [one for one in self._roots if one not in self._fed]
         while waiting:
             name, _port = waiting.pop()

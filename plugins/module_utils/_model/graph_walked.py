@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was found to run of a graph, a function or one node, and how several such findings become one."""
+"""Represent what runs of a graph, a function or a node, and combine several of these."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import grap
 
 @dataclass
 class Walked:
-    """What runs. ops: names of operations. uncertain_ops: those that run only if a value that is not known before selects them. fed_ops: those of all that
-    work with files or processes and take something that clients send. read, filled: names of variables and tables. restored: names of tensors that are
-    taken out of a checkpoint. compiled: whether a part is for XLA alone. values: what is known of each return. listens: the positions of the arguments that
-    the returns depend on."""
+    """What runs.
+
+    ops: names of operations. uncertain_ops: those that run only if a value that is not known before selects them.
+    fed_ops: operations on files or processes that use something from the request. read, filled: names of variables and
+    tables. restored: names of tensors that are read from a checkpoint. compiled: whether only XLA can compile a part.
+    values: what is known about each return. listens: the positions of the arguments on which the returns depend.
+    """
 
     ops: frozenset[str] = frozenset()
     uncertain_ops: frozenset[str] = frozenset()
@@ -29,7 +32,7 @@ class Walked:
     listens: frozenset[int] = frozenset()
 
     def then(self, other: Walked, unsure: frozenset[str] = frozenset()) -> Walked:
-        """This, and the other after it. unsure: which of the other's operations run only where a value decides so."""
+        """Return this, followed by the other. unsure: the operations of the other that run only if a value selects them."""
         sure = other.ops - unsure
         ops = self.ops | sure
         return replace(
@@ -45,7 +48,10 @@ class Walked:
 
 
 def either(walks: Sequence[Walked], decided_by_request: bool) -> Walked:
-    """One of several, and which is not known. Where requests decide some take each of them; for random numbers that is left open."""
+    """Combine alternatives of which only one runs.
+
+    If requests decide, some request takes each of them. If random numbers decide, it is unknown.
+    """
     common = frozenset.intersection(*(one.ops for one in walks))
     every = frozenset().union(*(one.ops for one in walks))
     ops = common | (every - statefulness.RANDOM if decided_by_request else frozenset())

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was measured of a converted model, and how its conversion ended. Only the shapes: they travel wherever a manifest is read."""
+"""The types of what was measured about a converted model, and of how its conversion ended. Everything that reads a manifest imports them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypedDict
 
 
 class Output(TypedDict):
-    """How far an output is from the reference's; see agreement.Distance."""
+    """How much an output differs from the reference's; see agreement.Distance."""
 
     max_abs: float | None
     max_rel: float | None
@@ -17,7 +17,7 @@ class Output(TypedDict):
 
 
 class MetricChange(TypedDict):
-    """What a metric became. after: of the variant. allowed_loss: in the metric's own unit. goal: which value is better, "higher" or "lower"."""
+    """A change of a metric. after: of the variant. allowed_loss: in the metric's own unit. goal: which value is better, "higher" or "lower"."""
 
     name: str
     before: float
@@ -27,7 +27,7 @@ class MetricChange(TypedDict):
 
 
 class Served(TypedDict):
-    """What a server that loaded the variant answered."""
+    """The answers of a server that loaded the variant."""
 
     outputs: dict[str, Output] | None
     metric: MetricChange | None
@@ -41,13 +41,13 @@ class _Gates(TypedDict):
 
 
 class Gates(_Gates, total=False):
-    """What was measured of a variant; None where nothing was compared or judged. synthetic: the inputs were generated. served: only if a server answered."""
+    """The measurements of a variant; None if nothing was compared or evaluated. synthetic: the inputs were generated. served: only if a server answered."""
 
     served: Served
 
 
 class Judged(TypedDict):
-    """How a conversion ended. accepted: None where that is not known yet. reason: a sentence. gates: None where nothing was compared."""
+    """The end of a conversion. accepted: None if unknown. reason: a sentence. gates: None if nothing was compared."""
 
     accepted: bool | None
     reason: str

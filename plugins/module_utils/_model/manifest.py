@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The manifest of every published version: where it comes from, how it was made, and how it was judged."""
+"""Read and write the manifest of a published version: where it comes from, how it was made, and how it was accepted."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.judged import Gates, Judged
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import VARIANTS
 
 SCHEMA = 1
 LARGEST_NUMBER = 2**63 - 1
 _Value = TypeVar("_Value")
 _COPY = "none"
-# Alongside a converted variant, for the host that will serve it: some inputs, the source's answers, how far the variant was from them.
+# A file next to a converted variant for the hosts that will serve it: some inputs, the source's answers, and how much
+# the variant differed from them.
 ANSWERS = "assets.extra/tfserving_fleet_answers.npz"
-# Alongside a version: its own batching parameters, which TensorFlow Serving looks for by this name.
+# A version's own batching parameters. TensorFlow Serving looks for this name.
 BATCHING = "batching_params.pbtxt"
 # Requests that a server replays when it loads a version.
 WARMUP = "assets.extra/tf_serving_warmup_requests"
-# What a published version may get anew while it stays the same version.
+# Files of a published version that may change while it stays the same version.
 RENEWED = (WARMUP, ANSWERS)
-# Options of a conversion that decide how it is judged and warmed up, not what it holds.
+# Options of a conversion that affect how it is checked and warmed up, but not its content.
 _NOT_CONTENT = (
     "accept_unjudged",
     "allowed_loss",
@@ -46,11 +47,11 @@ class FileEntry(TypedDict):
     bytes: int
 
 
-Content = Mapping[str, FileEntry]  # Of a version, by the files' relative paths.
+Content = Mapping[str, FileEntry]  # A version's files by their relative paths.
 
 
 class Source(TypedDict):
-    """The SavedModel that a version was made of. digest: that of its files, as digest() has it."""
+    """The SavedModel from which a version was made. digest: of its files, as digest() returns it."""
 
     path: str
     digest: str
@@ -58,8 +59,11 @@ class Source(TypedDict):
 
 
 class Manifest(TypedDict):
-    """options: those that decide the content. converter: {tensorflow: release}. lowest_runtime: the lowest release of TensorFlow Lite that runs it.
-    warmup_batch_sizes: those that its warm-up file warms."""
+    """A manifest.
+
+    options: those that determine the content. converter: {tensorflow: release}. lowest_runtime: the lowest release of
+    TensorFlow Lite that can run it. warmup_batch_sizes: of its warm-up file.
+    """
 
     schema: int
     key: str
@@ -73,12 +77,12 @@ class Manifest(TypedDict):
 
 
 def number_of(name: str) -> int | None:
-    """The number of the version that a folder of this name holds, as servers read it; None for a name that they do not look at."""
+    """Return the number of the version in a folder of this name, as servers read it, or None for a name that they ignore."""
     return int(name) if name.isascii() and name.isdigit() and int(name) <= LARGEST_NUMBER else None
 
 
 def key(source_digest: str, options: Mapping[str, Any], converter: Mapping[str, str] | None) -> str:
-    """What decides a conversion's content: SHA-256 over the source's digest, the options and the converter's release."""
+    """Return the SHA-256 of everything that determines a conversion's content: the source's digest, the options and the converter's release."""
     return hashlib.sha256(json.dumps([SCHEMA, source_digest, options, converter], sort_keys=True).encode()).hexdigest()
 
 
@@ -86,14 +90,14 @@ def content_key(source_digest: str, options: Mapping[str, Any]) -> str:
     """Return what decides only the model's files. A copy has the files of its source. Another release of the converter does not make another version."""
     if options.get("form", _COPY) == _COPY:
         return key(source_digest, {"tags": options.get("tags")}, None)
-    form = FORMS.get(options["form"])
+    form = VARIANTS.get(options["form"])
     only_judged = form is not None and form.lite and not form.calibrated  # TensorRT builds its engines on the samples.
     ignored = (*_NOT_CONTENT, "samples") if only_judged else _NOT_CONTENT
     return key(source_digest, {name: one for name, one in options.items() if name not in ignored}, None)
 
 
 def content_of(files: Mapping[str, _Value]) -> dict[str, _Value]:
-    """The files of a version, {relative path: …}, that make it this version: without warm-up requests, answers and batching parameters, which may change."""
+    """Return the files of a version, {relative path: …}, without those that may change: warm-up requests, answers and batching parameters."""
     return {name: one for name, one in files.items() if name not in (*RENEWED, BATCHING)}
 
 
@@ -104,7 +108,7 @@ def build(
     judged: Judged,
     files: Mapping[str, FileEntry],
 ) -> Manifest:
-    """The manifest of a version."""
+    """Return the manifest of a version."""
     return {
         "schema": SCHEMA,
         "key": key(source["digest"], options, converter),
@@ -119,12 +123,12 @@ def build(
 
 
 def text(manifest: Mapping[str, Any]) -> str:
-    """The manifest as it is written: JSON that people read."""
+    """Return the manifest as JSON that people can read."""
     return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
 
 
 def parse(content: bytes) -> Manifest | None:
-    """The manifest of its text (bytes), or None if this collection did not write it."""
+    """Return the manifest in a text (bytes), or None if this collection did not write it."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
@@ -141,7 +145,10 @@ def parse(content: bytes) -> Manifest | None:
 
 
 def judged(manifest: Manifest | None) -> Gates | None:
-    """How a version was judged, {examples, outputs, metric, …}; None without a manifest, and if the manifest lists only files, as those of model_version do."""
+    """Return how a version was checked, {examples, outputs, metric, …}.
+
+    Return None without a manifest, or if it only lists files, as those of model_version do.
+    """
     return manifest.get("gates") if manifest else None
 
 
@@ -151,13 +158,13 @@ def holding(held: Mapping[int, Manifest | None], wanted: str) -> set[int]:
 
 
 def held_key(manifest: Manifest) -> str | None:
-    """The content_key of a version by its manifest, None where no conversion made it."""
+    """Return the content_key in the manifest of a version, or None if no conversion made it."""
     source, options = manifest.get("source"), manifest.get("options")
     return None if source is None or options is None else content_key(source["digest"], options)
 
 
 def origin(manifest: Manifest | None) -> str:
-    """What a version holds, for people."""
+    """Return what a version contains, for people."""
     if manifest is None:
         return "files without a manifest of this collection, or files that differ from their manifest"
     every: Mapping[str, Any] = manifest
@@ -166,12 +173,12 @@ def origin(manifest: Manifest | None) -> str:
 
 
 def shown(where: str, files: Content) -> str:
-    """A source or a version in a few words: where it comes from, and a short digest of its model."""
+    """Return a source or a version as a short text: where it comes from, and a short digest of its model."""
     return f"{where} (sha256 {digest(files)[:12]})"
 
 
 def digest(files: Content) -> str:
-    """SHA-256 over the names and contents of the model's files, {relative path: {sha256, bytes}}, in hexadecimal."""
+    """Return the SHA-256 of the names and contents of the model's files, {relative path: {sha256, bytes}}, in hexadecimal."""
     total = hashlib.sha256()
     for name, one in sorted(content_of(files).items()):
         total.update(f"{name}\0{one['sha256']}\n".encode())

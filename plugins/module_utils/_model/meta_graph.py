@@ -39,7 +39,7 @@ _OBJECT_NODES, _CHILDREN, _LOCAL_NAME = 1, 1, 2
 _SPARSE, _COMPOSITE = 4, 5
 _KINDS = {1: "SparseTensor", 2: "IndexedSlices", 3: "RaggedTensor"}  # TypeSpecProto.TypeSpecClass
 _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
-# What the root object of an archive of Keras 3 has in addition to its endpoints.
+# Attributes of the root object in an archive of Keras 3, in addition to its endpoints.
 _KERAS3 = {"variables", "trainable_variables", "non_trainable_variables", "_misc_assets"}
 
 
@@ -50,7 +50,7 @@ class _Variables(TypedDict):
 
 
 class Variables(_Variables, total=False):
-    """parameters: None where a variable's shape is not known. dtypes: how many variables of each. bytes: of their files."""
+    """The variables of a model. parameters: None if a variable's shape is unknown. dtypes: the number of variables of each. bytes: of their files."""
 
     bytes: int
 
@@ -58,10 +58,11 @@ class Variables(_Variables, total=False):
 class MetaGraph(TypedDict):
     """The graph of a SavedModel that TensorFlow Serving loads.
 
-    exporter: keras3, tensorflow2 or tensorflow1. optional_inputs: the inputs with a default, of the signatures that have such. ops: the operations that run
-    for each signature. uncertain_ops: those that run only if a value that is not known before selects them. fed_ops: those that work with files or
-    processes and take something that clients send. untrusted_ops: those for which the model has to be trusted by whoever loads it. foreign_ops: operations
-    of the graph that TensorFlow does not have. restored: what loading takes out of the variables' files. Lists are sorted.
+    exporter: keras3, tensorflow2 or tensorflow1. optional_inputs: the inputs with a default, of the signatures with
+    such inputs. ops: the operations that run for each signature. uncertain_ops: those that run only if a value that is
+    not known before selects them. fed_ops: those that use files or processes and something from the request.
+    untrusted_ops: those that require trust in the model. foreign_ops: operations of the graph that TensorFlow does not
+    have. restored: tensors that loading reads from the variables' files. Lists are sorted.
     """
 
     tags: list[str]
@@ -168,7 +169,10 @@ def _describe(graph: Fields) -> MetaGraph:
 
 
 def _untrusted(nodes: graph_walk.Graph, has_objects: bool, runs: Iterable[Walked]) -> list[str]:
-    """What may run that needs trust. Objects of TensorFlow 2 may have any function as their initializer; other nodes run where something fetches them."""
+    """Return the operations that may run and require trust.
+
+    Objects of TensorFlow 2 may have any function as their initializer. Other nodes run only if something fetches them.
+    """
     running = {op for run in runs for op in run.ops | run.uncertain_ops}
     functions = [body for name, body in nodes.bodies.items() if name and has_objects]
     found = statefulness.untrusted_ops((node.op for body in functions for node in body.nodes.values()), running)
@@ -181,12 +185,12 @@ def _untrusted(nodes: graph_walk.Graph, has_objects: bool, runs: Iterable[Walked
 
 
 def _tensors(side: Mapping[str, TensorInfo]) -> list[str]:
-    """The names of the tensors of a signature's inputs or outputs."""
+    """Return the names of the tensors of a signature's inputs or outputs."""
     return [name for tensor in side.values() for name in tensor.get("components") or [tensor["tensor"]]]
 
 
 def _restoring(graph: Fields, signatures: Mapping[str, Buffer]) -> list[str]:
-    """What a server runs when it loads the model: the restore operation, then the initializer (tensorflow/cc/saved_model/loader.cc)."""
+    """Return what a server runs when it loads the model: the restore operation, then the initializer (tensorflow/cc/saved_model/loader.cc)."""
     names = [protobuf.text(protobuf.last(protobuf.grouped(protobuf.last(graph, _SAVER)), _RESTORE))]
     if INTERNAL[0] in signatures:
         names += _tensors(_signature(signatures[INTERNAL[0]])["outputs"])
@@ -211,7 +215,7 @@ def _exporter(graph: Fields) -> str:
 
 
 def _variables(nodes: Iterable[Buffer]) -> Variables:
-    """How many variables there are, and of what; parts of one large variable count one by one."""
+    """Return the number and kinds of variables. Each part of a large variable counts."""
     found: Variables = {"count": 0, "parameters": 0, "dtypes": {}}
     for node in nodes:
         parts = protobuf.grouped(node)
@@ -243,7 +247,7 @@ def _signature(message: Buffer) -> Signature:
 
 
 def _tensor(message: Buffer) -> TensorInfo:
-    """One input or output. components: the names of a composite tensor's own tensors; no server takes or returns such a one."""
+    """Return one input or output. components: the names of a composite tensor's own tensors, which no server supports."""
     parts = protobuf.grouped(message)
     found: TensorInfo = {
         "dtype": dtypes.name_of(protobuf.last(parts, 2, 0)),

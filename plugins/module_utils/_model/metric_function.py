@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures a metric, also one that the user wrote: a Python file with a function metric(outputs, labels)."""
+"""Compute a metric, also a user's own: a Python file with a function metric(outputs, labels)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KINDS = {"f": "float", "i": "integer", "u": "integer", "b": "boolean", "O": "te
 
 
 def metric_values(array: Array) -> task_metrics.Values:
-    """The task_metrics.Values of a NumPy array, whose texts are bytes."""
+    """Return the task_metrics.Values of a NumPy array, whose texts are bytes."""
     return task_metrics.Values(
         array.shape,
         _KINDS.get(array.dtype.kind, "other"),
@@ -29,7 +29,10 @@ def metric_values(array: Array) -> task_metrics.Values:
 
 
 def measure(request: Mapping[str, Any], outputs: Mapping[str, Array], labels: Array | None) -> float:
-    """The value of request["metric"], a float. request: {metric, metric_output, metric_function (the file)}. outputs: {name: array}. Raises FleetError."""
+    """Return the value of request["metric"], a float. Raise FleetError.
+
+    request: {metric, metric_output, metric_function (the file)}. outputs: {name: array}.
+    """
     if request["metric"] != "function":
         found = {name: metric_values(array) for name, array in outputs.items()}
         return task_metrics.measure(request["metric"], found, metric_values(labels), request["metric_output"])
@@ -41,7 +44,7 @@ def measure(request: Mapping[str, Any], outputs: Mapping[str, Array], labels: Ar
         raise FleetError(
             f"it has no function {NAME}(outputs, labels), or the function raised KeyError: {fault}", where=path
         ) from fault
-    except (Exception, SystemExit) as fault:  # It is the user's code, so the message shows whatever it raises.
+    except (Exception, SystemExit) as fault:  # This is the user's code, so the message shows whatever it raises.
         raise FleetError(
             f"{type(fault).__name__}: {fault}".replace("\n", " "),
             where=path,

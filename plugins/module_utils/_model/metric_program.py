@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program for a Python that has NumPy: the value of a user's own metric over answers that a server gave."""
+"""A program for a Python with NumPy: compute a user's own metric over a server's answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = "string"
 
 
 class HeldArray(TypedDict):
-    """An array as JSON data. content: in base64, the values' bytes, the lowest first, or one entry for each text."""
+    """An array as JSON data. content: in base64, the values' bytes in little-endian order, or one entry for each text."""
 
     dtype: str
     shape: list[int]
@@ -27,13 +27,16 @@ class HeldArray(TypedDict):
 
 
 def main() -> int:
-    """The program's entry; see program.call."""
+    """Run the program; see program.call."""
     return program.answer(sys.argv, judge)
 
 
 def judge(request: Mapping[str, Any]) -> dict[str, float]:
-    """{value}, a float. request: {metric_function: path, outputs: {name: array}, labels: array or None}; an array is what held() makes of one.
-    Raises FleetError."""
+    """Return {value}, a float. Raise FleetError.
+
+    request: {metric_function: path, outputs: {name: array}, labels: array or None}. An array is what held() returns for
+    it.
+    """
     try:
         import numpy
     except ImportError as fault:
@@ -52,7 +55,7 @@ def judge(request: Mapping[str, Any]) -> dict[str, float]:
 
 
 def held(dtype: str, shape: Iterable[int], content: Any) -> HeldArray:
-    """An array as JSON data. content: the values' bytes, the lowest first; texts as a sequence of bytes."""
+    """Return an array as JSON data. content: the values' bytes in little-endian order; texts as a sequence of bytes."""
     parts = content if dtype == TEXT else [content]
     return {"dtype": dtype, "shape": list(shape), "content": [base64.b64encode(part).decode("ascii") for part in parts]}
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for the files of a model: which there are, and their digests."""
+"""Adapter that lists the files of a model, and computes their digests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STRANGE = "it is not a file or directory of a model, but a broken or circular l
 
 
 def read_file(path: str, limit: int = -1) -> bytes:
-    """The bytes of a plain file, at most limit of them where that is not negative. Raises FleetError, also for a pipe or a device, which have no end."""
+    """Return the bytes of a plain file, at most limit of them unless it is negative. Raise FleetError, also for a pipe or a device, which have no end."""
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
@@ -30,8 +30,8 @@ def read_file(path: str, limit: int = -1) -> bytes:
 def files(directory: str, leaving: bool = False) -> list[str]:
     """Return the relative paths of all files below directory, sorted, without the manifest, which is not a part of the model.
 
-    Raises FleetError for what cannot be copied: a link that is broken, circular or, unless leaving, leads out of the directory, a pipe, a socket, a
-    device.
+    Raise FleetError for what cannot be copied: a pipe, a socket, a device, or a link that is broken, circular or,
+    unless leaving, points outside of the directory.
     """
     found, root = [], os.path.realpath(directory)
     for parent, folders, names in os.walk(directory, followlinks=True):
@@ -54,7 +54,7 @@ def files(directory: str, leaving: bool = False) -> list[str]:
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file in hexadecimal. Raises FleetError when it cannot be read."""
+    """Return the SHA-256 of a file in hexadecimal. Raise FleetError if it cannot be read."""
     total = hashlib.sha256()
     if os.path.exists(path) and not os.path.isfile(path):
         raise FleetError("it is not a regular file", where=path)  # Reading a pipe could wait forever.

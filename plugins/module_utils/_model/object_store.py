@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Versions in an object store (s3://, gs://), brought by the store's own command line client."""
+"""Download versions from an object store (s3://, gs://) with the store's own command line client."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def fetch(source: str, partial: transfer.Partial, sizes: Mapping[str, int], time
     }
     _output_of([client, *commands[client]], timeout_s, source)
     for name in _all_files(partial.path):
-        if name not in sizes:  # What a killed client left.
+        if name not in sizes:  # Leftovers of a killed client.
             os.unlink(os.path.join(partial.path, name))
     wrong = [
         name
@@ -97,7 +97,8 @@ def _client(source: str) -> str:
 def _output_of(command: list[str], timeout_s: float, source: str) -> list[str]:
     """Return the lines that a client prints, times in UTC. Raise FleetError with its last output."""
     where, death = urls.public(source), ctypes.CDLL(None).prctl
-    # The client ends with this run. What it started itself may outlive it, and holds the folder's lock meanwhile: all that it inherits.
+    # The client ends with this run. Its own child processes may continue, and hold the folder's lock, which they
+    # inherit.
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

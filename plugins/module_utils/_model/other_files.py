@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is not a SavedModel, though it holds a model: what it is, and how it becomes one."""
+"""Recognize models that are not SavedModels, and explain how to convert them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Collection
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import protobuf
 
 Known = tuple[str, str]  # What it is, and what to do.
-HEAD = 1 << 16  # How many bytes of a file say what it is.
+HEAD = 1 << 16  # The number of bytes of a file that are enough to recognize it.
 _KERAS_FILE = ("it is a Keras file", "Load it with keras.models.load_model and export it: model.export(directory).")
 _ARCHIVE = ("it is an archive", "Unpack it, and set the directory that contains saved_model.pb.")
 _TORCH = ("it is a PyTorch file", "TensorFlow Serving cannot load PyTorch models: convert it to a SavedModel first.")
@@ -47,7 +47,7 @@ _SHARD = re.compile(r"(.+)\.(index|data-\d{5}-of-\d{5}|meta)$")
 
 
 def of_file(name: str, head: bytes) -> Known | None:
-    """What is known of a file, or None. name: its path. head: its first HEAD bytes."""
+    """Return what a file is, or None. name: its path. head: its first HEAD bytes."""
     base = posixpath.basename(name)
     if base == "saved_model.pb":
         return (
@@ -88,7 +88,7 @@ def of_file(name: str, head: bytes) -> Known | None:
 
 
 def of_names(names: Collection[str]) -> Known | None:
-    """What is known of a directory or an archive without saved_model.pb, or None. names: paths of its files."""
+    """Return what a directory or an archive without saved_model.pb is, or None. names: paths of its files."""
     bases = {posixpath.basename(name) for name in names}
     if any("\\" in name for name in names):
         return (
@@ -108,7 +108,7 @@ def of_names(names: Collection[str]) -> Known | None:
 
 
 def is_graph(head: bytes) -> bool:
-    """Whether bytes begin as a GraphDef does: with a node that has a name and an operation. A SavedModel begins with a number."""
+    """Return whether bytes begin as a GraphDef does: with a node that has a name and an operation. A SavedModel begins with a number."""
     try:
         number, node = next(protobuf.fields(head))
         parts = protobuf.grouped(node)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a candidate's outputs are from the reference's, computed with the methods of NumPy arrays only."""
+"""Compare a candidate's outputs with the reference's, using only the methods of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes i
 
 
 def compare(reference: Mapping[str, Array], candidate: Mapping[str, Array]) -> dict[str, Output]:
-    """How far each output of both is from the reference's."""
+    """Return how much each output of both differs from the reference's."""
     found = agreement.compare(reference, candidate, distance)
     return {
         name: {"max_abs": far.max_abs, "max_rel": far.max_rel, "difference": far.difference}
@@ -22,12 +22,12 @@ def compare(reference: Mapping[str, Array], candidate: Mapping[str, Array]) -> d
 
 
 def structural(outputs: Mapping[str, Output]) -> list[str]:
-    """Sentences about the outputs that cannot be compared."""
+    """Return sentences about outputs that cannot be compared."""
     return [f"{name}: {output['difference']}" for name, output in outputs.items() if output["difference"]]
 
 
 def distance(reference: Array, candidate: Array) -> agreement.Distance:
-    """The agreement.Distance of two arrays of one shape and dtype."""
+    """Return the agreement.Distance of two arrays of the same shape and dtype."""
     if reference.dtype.kind in "OSU":
         return agreement.of_texts(int((reference != candidate).sum()), reference.size)
     wide = "complex128" if reference.dtype.kind == "c" else "float64"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program for a Python that has TensorFlow: loads a SavedModel as a server does and sends it malformed requests."""
+"""A program for a Python with TensorFlow: load a SavedModel as a server does, and send malformed requests to it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.dtypes i
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature
 
 _LEAST_RANK = 2
-# With oneDNN on, whatever the CPU here would choose: the hosts that serve may choose otherwise.
+# oneDNN is always on, because the hosts that serve may choose it although this CPU would not.
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
 def run(described: SavedModel, options: Mapping[str, Any], user: str | None) -> dict[str, Any]:
-    """Return the outcome() of a probe in its own process, which records each step before it takes it, so that a crash shows the step.
+    """Return the outcome() of a probe in its own process, which records each step before it begins, so that a crash shows the step.
 
     options: tags, python (or None for this one), timeout_s. user: as of program.call.
     """
@@ -50,13 +50,13 @@ def run(described: SavedModel, options: Mapping[str, Any], user: str | None) -> 
 
 
 def main() -> int:
-    """The program's entry. As in the converter, Keras is not needed."""
+    """Run the program. As in the converter, Keras is not needed."""
     sys.modules.update({"keras": None, "tf_keras": None})  # type: ignore[dict-item]
     return program.answer(sys.argv, probe)
 
 
 def probe(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Load request["path"] and send it requests; record each step before it is taken, as a line of JSON, in the file request["record"]. Raise FleetError."""
+    """Load request["path"] and send requests to it. Record each step before it begins as a line of JSON in the file request["record"]. Raise FleetError."""
     import tensorflow
     from tensorflow.core.protobuf import config_pb2
 
@@ -69,7 +69,8 @@ def probe(request: Mapping[str, Any]) -> dict[str, Any]:
             raise FleetError(f"it does not load: {str(fault).splitlines()[0][:300]}", where=request["path"]) from fault
 
         def ask(signature: Signature, inputs: Mapping[str, Array]) -> None:
-            # session.run() would compare the shapes with the graph's; a server does not, and neither does this.
+            # session.run() would compare the shapes with those of the graph. A server does not, so this does not
+            # either.
             names = sorted(inputs)
             options = config_pb2.CallableOptions(
                 feed=[signature["inputs"][name]["tensor"] for name in names],
@@ -88,25 +89,30 @@ def probe(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outcome(record: str) -> dict[str, Any]:
-    """Return what the lines that probe recorded mean: {load_s, memory_mib, answered, survives, careless: [{signature, request, outcome}]}."""
+    """Return the outcome that probe recorded.
+
+    It is {load_s, memory_mib, answered, survives, malformed_requests: [{signature, request, outcome}]}.
+    """
     lines = [json.loads(line) for line in record.splitlines()]
-    found = dict(lines[0], answered=[], careless=[], survives=True)
+    found = dict(lines[0], answered=[], malformed_requests=[], survives=True)
     for line in lines[1:]:
         if line["outcome"] is None:
-            found["careless"].append(dict(line, outcome="killed"))
+            found["malformed_requests"].append(dict(line, outcome="killed"))
         elif (
-            found["careless"]
-            and found["careless"][-1]["request"] == line["request"]
-            and found["careless"][-1]["signature"] == line["signature"]
+            found["malformed_requests"]
+            and found["malformed_requests"][-1]["request"] == line["request"]
+            and found["malformed_requests"][-1]["signature"] == line["signature"]
         ):
-            found["careless"][-1] = line
+            found["malformed_requests"][-1] = line
     found["answered"] = [
-        line["signature"] for line in found["careless"] if line["request"] == "1 row" and line["outcome"] == "answered"
+        line["signature"]
+        for line in found["malformed_requests"]
+        if line["request"] == "1 row" and line["outcome"] == "answered"
     ]
-    found["careless"] = [
-        line for line in found["careless"] if line["request"] != "1 row" or line["outcome"] == "killed"
+    found["malformed_requests"] = [
+        line for line in found["malformed_requests"] if line["request"] != "1 row" or line["outcome"] == "killed"
     ]
-    found["survives"] = all(line["outcome"] != "killed" for line in found["careless"])
+    found["survives"] = all(line["outcome"] != "killed" for line in found["malformed_requests"])
     return found
 
 
@@ -135,7 +141,7 @@ def _try(request: Mapping[str, Any], ask: Callable[[], None], name: str, words: 
     try:
         ask()
         ended = "answered"
-    except Exception:  # An error of whatever kind is what a server should give here.
+    except Exception:  # A server should return an error of any kind here.
         ended = "refused"
     _record(request, dict(line, outcome=ended))
 

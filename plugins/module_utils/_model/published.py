@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The published versions of one variant of a model: <model directory>/<name>/<form>/<version>/."""
+"""Read and write the published versions of one variant of a model: <model directory>/<name>/<form>/<version>/."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest im
 
 
 class Refusal(TypedDict):
-    """Why a variant was refused. key: manifest.key of what was tried."""
+    """The reason why a variant was refused. key: manifest.key of what was tried."""
 
     key: str
     reason: str
@@ -30,7 +30,7 @@ class Refusal(TypedDict):
 
 
 def numbered(folder: str) -> dict[int, str]:
-    """{number: folder's name} of the versions in a model's folder, as servers see them. Raises OSError where it cannot be read."""
+    """Return {number: folder's name} of the versions in a model's folder, as servers see them. Raise OSError if it cannot be read."""
     names = [
         name
         for name in sorted(os.listdir(folder))
@@ -40,7 +40,11 @@ def numbered(folder: str) -> dict[int, str]:
 
 
 def held(destination: str, wanted: str | None, digests: Digests) -> dict[int, Manifest | None]:
-    """Return {number: manifest} below destination; None without a manifest of this collection, or with the content_key wanted and a changed file."""
+    """Return {number: manifest} below destination.
+
+    The manifest is None if this collection did not write it, or if it has the wanted content_key but a file has
+    changed.
+    """
     found: dict[int, Manifest | None] = {}
     for number, name in numbered(destination).items() if os.path.isdir(destination) else ():
         directory = os.path.join(destination, name)
@@ -53,7 +57,7 @@ def held(destination: str, wanted: str | None, digests: Digests) -> dict[int, Ma
 
 
 def inventory(directory: str, digests: Digests) -> dict[str, FileEntry]:
-    """The files of a version by their relative paths."""
+    """Return the files of a version by their relative paths."""
     return {
         name: {
             "sha256": digests.of(os.path.join(directory, name)),
@@ -75,7 +79,7 @@ def is_sound(directory: str, files: Content, digests: Digests) -> bool:
 
 
 def carry_batching(staged: str, destination: str) -> None:
-    """Give a staged version the batching parameters of the newest one, if any: a server reads them once, when it loads the version."""
+    """Copy the batching parameters of the newest version, if any, into a staged one. A server reads them once, when it loads the version."""
     there = numbered(destination)
     newest = os.path.join(destination, there[max(there)], manifest.BATCHING) if there else None
     if newest and os.path.isfile(newest) and not os.path.exists(os.path.join(staged, manifest.BATCHING)):
@@ -112,7 +116,7 @@ def finish(staged: str, destination: str, version: int, content: Mapping[str, An
 
 
 def renew(staged: str, final: str, content: Mapping[str, Any]) -> None:
-    """Give a published version the warm-up requests and answers of a staged one of the same model, and last its manifest. Servers read them as they load it."""
+    """Copy the warm-up requests and answers of a staged version of the same model, and then its manifest, to a published one. Servers read them on loading."""
     for name in manifest.RENEWED:
         there, new = os.path.join(final, name), os.path.join(staged, name)
         if os.path.exists(new):
@@ -124,7 +128,7 @@ def renew(staged: str, final: str, content: Mapping[str, Any]) -> None:
 
 
 def remember_refusal(destination: str, refused: Refusal | None) -> None:
-    """Store why a variant was refused, so that it is not tried again; None removes that."""
+    """Store why a variant was refused, so that it is not tried again. None removes the stored refusal."""
     if refused:
         atomic_files.write_file(
             _refusal_file(destination), json.dumps(refused, indent=1, sort_keys=True).encode() + b"\n"
@@ -135,7 +139,7 @@ def remember_refusal(destination: str, refused: Refusal | None) -> None:
 
 
 def refusal(destination: str, key: str) -> Refusal | None:
-    """What remember_refusal kept under the key, or None."""
+    """Return what remember_refusal stored under the key, or None."""
     try:
         refused = json.loads(pathlib.Path(_refusal_file(destination)).read_bytes())
         return refused if refused["key"] == key and refused["reason"] else None
@@ -150,14 +154,14 @@ def _refusal_file(destination: str) -> str:
 
 
 def abandon(staged: str, destination: str) -> None:
-    """Remove a staged version unless it was published, and a destination that holds nothing."""
+    """Remove a staged version unless it was published, and a destination that is empty."""
     shutil.rmtree(staged, ignore_errors=True)
     if not os.listdir(destination):
         os.rmdir(destination)
 
 
 def manifest_of(directory: str) -> Manifest | None:
-    """The manifest of a version, or None if this collection did not write one."""
+    """Return the manifest of a version, or None if this collection did not write one."""
     try:
         return manifest.parse(model_files.read_file(os.path.join(directory, model_files.MANIFEST)))
     except FleetError:

@@ -12,7 +12,7 @@ _PREAMBLE = ("Graph execution error", "Detected at node", "<stack traces unavail
 
 
 class Refused(Exception):
-    """The conversion cannot end in a model that serves; its text is the reason."""
+    """The conversion cannot produce a model that serves. The text is the reason."""
 
 
 def first_line(fault: BaseException) -> str:

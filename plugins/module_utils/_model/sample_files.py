@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads samples out of warm-up files, TFRecord files of tf.Example and JSON lines. Each gives {name: array}, labels under "labels"."""
+"""Read samples from warm-up files, TFRecord files of tf.Example and JSON lines, as {name: array} with labels under "labels"."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _BYTES, _FLOATS, _INTEGERS = 1, 2, 3  # The lists of tensorflow/core/example/fea
 
 
 def kind_of(beginning: bytes) -> str:
-    """ "records" for a TFRecord file, "lines" for JSON lines, else "archive", by a file's first bytes."""
+    """Return "records" for a TFRecord file, "lines" for JSON lines, or else "archive", by a file's first bytes."""
     if tfrecord.is_one(beginning):
         return "records"
     return "lines" if beginning.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[") else "archive"
 
 
 def from_lines(content: bytes, path: str) -> dict[str, Array]:
-    """JSON lines: {"inputs": {name: value}, "label": value} each; {"b64": text} stands for bytes, as in TensorFlow Serving's REST API."""
+    """Read JSON lines: each is {"inputs": {name: value}, "label": value}. {"b64": text} stands for bytes, as in TensorFlow Serving's REST API."""
     examples = []
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         if not line.strip():
@@ -53,7 +53,7 @@ def from_lines(content: bytes, path: str) -> dict[str, Array]:
 
 
 def from_records(content: bytes, path: str, tensors: Mapping[str, TensorInfo], signature: str) -> dict[str, Array]:
-    """A warm-up file's requests for a signature, or the examples of a TFRecord file. tensors: the signature's inputs, {name: {dtype, shape}}."""
+    """Return a warm-up file's requests for a signature, or the examples of a TFRecord file. tensors: the signature's inputs, {name: {dtype, shape}}."""
     try:
         if warmup.is_one(content):
             held = requests(content, signature)
@@ -76,7 +76,7 @@ def from_records(content: bytes, path: str, tensors: Mapping[str, TensorInfo], s
 
 
 def requests(content: bytes, signature: str) -> list[dict[str, Array]]:
-    """[{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
+    """Return [{name: array}] of the predict requests for a signature in a warm-up file's bytes."""
     request_class = wire.message("tensorflow.serving.PredictRequest")
     try:
         held = [request_class.FromString(bytes(request)) for request in warmup.requests(content)]
@@ -90,7 +90,7 @@ def requests(content: bytes, signature: str) -> list[dict[str, Array]]:
 
 
 def examples_of(held: Sequence[Mapping[str, Array]], path: str, tensors: Mapping[str, TensorInfo]) -> dict[str, Array]:
-    """The examples of predict requests, one after the other; an input without a batch dimension gets one entry for each example."""
+    """Return the examples of predict requests in order. An input without a batch dimension has one entry for each example."""
     parts: dict[str, list[Array]] = {}
     for arrays in held:
         joined = {name: array for name, array in arrays.items() if array.ndim and _has_rows(tensors.get(name))}
@@ -106,12 +106,12 @@ def examples_of(held: Sequence[Mapping[str, Array]], path: str, tensors: Mapping
 
 
 def _has_rows(tensor: TensorInfo | None) -> bool:
-    """Whether the first dimension counts examples: a lone dimension of fixed size is an example's own."""
+    """Return whether the first dimension counts examples. A single dimension of fixed size belongs to one example."""
     return bool(tensor and tensor["shape"] and (tensor["shape"][0] is None or len(tensor["shape"]) > 1))
 
 
 def _features(record: bytes) -> dict[str, Array]:
-    """{feature: array} of the bytes of a tf.Example."""
+    """Return {feature: array} of the bytes of a tf.Example."""
     found = {}
     features = protobuf.last(protobuf.grouped(record), 1)
     for name, feature in protobuf.entries(protobuf.grouped(features).get(1, [])).items():
@@ -131,7 +131,7 @@ def _features(record: bytes) -> dict[str, Array]:
 
 
 def _columns(examples: Sequence[Mapping[str, Array]], path: str) -> dict[str, Array]:
-    """{name: array} with examples along the first axis. Raises FleetError where the examples differ in what they hold."""
+    """Return {name: array} with examples along the first axis. Raise FleetError if the examples do not have the same keys and shapes."""
     found = {}
     for name in sorted({name for example in examples for name in example}):
         held = [example[name] for example in examples if name in example]
@@ -148,7 +148,7 @@ def _columns(examples: Sequence[Mapping[str, Array]], path: str) -> dict[str, Ar
 
 
 def _shaped(array: Array, tensor: TensorInfo | None) -> Array:
-    """Flat features in the shape of one example of the signature; labels and scalars lose the axis of one."""
+    """Return flat features in the shape of one example of the signature. Labels and scalars lose their single axis."""
     if array.ndim == 2 and (tensor is None or len(tensor["shape"] or ()) <= 1):
         return array[:, 0] if array.shape[1] == 1 else array
     sizes = [-1 if size is None else size for size in (tensor["shape"] or ())[1:]] if tensor else []
@@ -156,11 +156,11 @@ def _shaped(array: Array, tensor: TensorInfo | None) -> Array:
     try:
         return array.reshape([len(array), *sizes]) if fits else array
     except ValueError:
-        return array  # Where it does not fit, the signature's own check says so.
+        return array  # If it does not fit, the signature's own check reports it.
 
 
 def objects(values: Sequence[Any]) -> Array:
-    """A flat array of values of any length, such as bytes."""
+    """Return a flat array of values of any length, such as bytes."""
     array = numpy.empty(len(values), object)
     array[:] = values
     return array
@@ -168,7 +168,7 @@ def objects(values: Sequence[Any]) -> Array:
 
 def _array(value: Any) -> Array:
     array = numpy.asarray(value)
-    if array.dtype.kind in "SUO":  # Texts of one width would lose the NULs at their end.
+    if array.dtype.kind in "SUO":  # Texts of a fixed width would lose the NULs at their end.
         array = numpy.asarray(value, object)
         if not all(isinstance(one, bytes) for one in array.ravel()):
             raise ValueError("its values are neither all numbers nor all texts")

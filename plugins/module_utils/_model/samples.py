@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads files of samples: NumPy archives with inputs.<name> for each input and, where labeled, labels; or what sample_files reads."""
+"""Read files of samples: NumPy archives with inputs.<name> for each input and, if labeled, labels; or what sample_files reads."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ except ImportError:
     numpy = None  # type: ignore[assignment]
 
 Tensors = Mapping[str, TensorInfo]
-Ask = Callable[[Arrays], dict[str, Array]]  # A model: the arrays of one request in, its outputs out.
+Ask = Callable[[Arrays], dict[str, Array]]  # A model: a function from the arrays of one request to its outputs.
 _ARRAY = b"\x93NUMPY"
 _INPUTS, _LABELS = "inputs.", "labels"
 _MOST_ANSWERS, _MOST_BYTES = 256, 4 << 20
-_MOST_WARM_UP = 1 << 30  # A message holds 2 GiB at most.
+_MOST_WARM_UP = 1 << 30  # A message can contain at most 2 GiB.
 
 
 def read(
@@ -40,11 +40,12 @@ def read(
     tensors: Tensors | None = None,
     signature: str = "serving_default",
 ) -> tuple[dict[str, Array], Array | None]:
-    """({name: array}, labels or None) of a file of samples; the first axis counts examples, at most limit of them.
+    """Return ({name: array}, labels or None) of a file of samples. The first axis counts examples, at most limit of them.
 
-    metric: what is to be measured on them, if anything; the user's own function alone can do without labels. tensors: the inputs of the signature of that
-    name, {name: {dtype, shape}}; files other than NumPy archives are read by it. Raises FleetError for a file that is missing, foreign, without inputs or
-    examples, whose arrays disagree about the number of examples, or that lacks labels for the metric.
+    metric: what to compute on them, if anything; only the user's own function works without labels. tensors: the inputs
+    of the signature, {name: {dtype, shape}}; files other than NumPy archives are read according to them. Raise
+    FleetError for a file that is missing, of another kind, without inputs or examples, whose arrays have different
+    numbers of examples, or that lacks labels for the metric.
     """
     arrays = _arrays(path, tensors or {}, signature)
     inputs = {name[len(_INPUTS) :]: array for name, array in arrays.items() if name.startswith(_INPUTS)}
@@ -75,7 +76,7 @@ def read(
 
 
 def _arrays(path: str, tensors: Tensors, signature: str) -> dict[str, Array]:
-    """What a file holds, named as in an archive, whatever it is."""
+    """Return the content of a file of any kind with the names of an archive."""
     _need_numpy()
     kind = sample_files.kind_of(model_files.read_file(path, sample_files.HEAD))
     if kind == "archive":
@@ -90,7 +91,7 @@ def _arrays(path: str, tensors: Tensors, signature: str) -> dict[str, Array]:
 
 
 def outputs(path: str) -> dict[str, Array]:
-    """{name: array} of the outputs.<name> of a NumPy archive. Raises FleetError as read does."""
+    """Return {name: array} of the outputs.<name> of a NumPy archive. Raise FleetError as read() does."""
     found = {name[len("outputs.") :]: array for name, array in archive(path).items() if name.startswith("outputs.")}
     if not found:
         raise FleetError(
@@ -102,7 +103,10 @@ def outputs(path: str) -> dict[str, Array]:
 
 
 def archive(path: str, unlike: str = "not {}") -> dict[str, Array]:
-    """{name: array} of a NumPy archive; strings become object arrays of bytes. unlike: what a foreign file is, {} being an archive. Raises FleetError."""
+    """Return {name: array} of a NumPy archive, with strings as object arrays of bytes. Raise FleetError.
+
+    unlike: how the message describes a file of another kind; {} is an archive.
+    """
     _need_numpy()
     try:
         if model_files.read_file(path, len(_ARRAY)) == _ARRAY:
@@ -114,8 +118,10 @@ def archive(path: str, unlike: str = "not {}") -> dict[str, Array]:
         raise
     except OSError as fault:
         raise FleetError(f"cannot be read: {fault.strerror or fault}", where=path) from fault
-    except Exception as fault:  # NumPy reads headers with parts of Python's own parser, and raises whatever these do.
-        words = "" if "pickle" in str(fault) else f": {fault}"  # NumPy advises to trust the file.
+    except (
+        Exception
+    ) as fault:  # NumPy reads headers with parts of Python's own parser, and raises whatever these raise.
+        words = "" if "pickle" in str(fault) else f": {fault}"  # NumPy advises this only for trusted files.
         raise FleetError(
             unlike.format("a NumPy archive (.npz) of plain arrays") + words,
             where=path,
@@ -159,7 +165,7 @@ def _plain(array: Array, lengths: Array | None = None) -> Array:
 
 
 def fit(inputs: Arrays, tensors: Tensors, where: str = "samples") -> dict[str, Array]:
-    """inputs with the dtypes of a signature's inputs ({name: {dtype}}). Raises FleetError where a dtype is of another kind."""
+    """Return inputs with the dtypes of a signature's inputs ({name: {dtype}}). Raise FleetError for a dtype of another kind."""
     fitted = {}
     for name, array in inputs.items():
         wanted = tensors[name]["dtype"]
@@ -180,7 +186,7 @@ def fit(inputs: Arrays, tensors: Tensors, where: str = "samples") -> dict[str, A
 
 
 def _whole(name: str, array: Array, wanted: str, where: str) -> Array:
-    """Integers, as files hold them, in the type wanted, which has to hold each of them."""
+    """Return integers in the desired type. Raise FleetError if it cannot represent all of them."""
     lowest, highest = (0, 1) if wanted == "bool" else (numpy.iinfo(wanted).min, numpy.iinfo(wanted).max)
     found = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if found[0] < lowest or found[1] > highest:
@@ -192,7 +198,7 @@ def _whole(name: str, array: Array, wanted: str, where: str) -> Array:
 
 
 def synthetic(tensors: Tensors, examples: int) -> dict[str, Array] | None:
-    """Made-up inputs for a signature's inputs, the same every time; None where a rank or a dtype leaves no sensible choice."""
+    """Return generated values for a signature's inputs, always the same, or None if a rank or a dtype is too open."""
     random, inputs = numpy.random.default_rng(0), {}
     for name, tensor in sorted(tensors.items()):
         if tensor["shape"] is None:
@@ -220,9 +226,9 @@ def synthetic(tensors: Tensors, examples: int) -> dict[str, Array] | None:
 def answers(predict: Ask, inputs: Arrays, feeding: Feeding, batch: int) -> tuple[int, dict[str, Array]]:
     """Return (number of examples, {name: array}) of a model over samples.
 
-    predict: a function from {name: array} to {name: array}. feeding: (rows, squeezed) of signature.feeding. batch: rows of a request where any
-    number will do; the examples that do not fill a request of fixed rows are left out. Outputs have examples along the first axis wherever the
-    model answers a row for each, and one entry for each request otherwise.
+    predict: a function from {name: array} to {name: array}. feeding: (rows, squeezed) of signature.feeding. batch: rows
+    of a request if any number works. Examples that do not fill a request with fixed rows are left out. Outputs have
+    examples along the first axis if the model answers one row for each, or else one entry for each request.
     """
     rows, squeezed = feeding
     total = len(next(iter(inputs.values())))
@@ -263,12 +269,13 @@ def write_answers(
     labels: Array | None = None,
     measure: Callable[[Arrays, Array | None], float] | None = None,
 ) -> None:
-    """Write an archive for the hosts that will serve a converted variant: inputs, the source's answers, and how far the variant was from each output.
+    """Write an archive for the hosts that will serve a converted variant: inputs, the source's answers, and the variant's difference for each output.
 
-    How far is agreement.Distance's tolerance, as a deployment measures it. rows: those of each request where the signature says how many; the
-    archive holds whole requests then. labels, measure: where a metric was judged, the labels, if any, and a function of ({name: array}, labels) that gives
-    its value; the archive has them and both models' values over these examples, unless these are too few for it. Nothing is written where an output has no
-    row for each example, nor for types that such an archive does not hold as they are.
+    The difference is agreement.Distance's tolerance, as a deployment measures it. rows: those of each request if the
+    signature fixes them; the archive then contains whole requests. labels, measure: if a metric was evaluated, the
+    labels, if any, and a function of ({name: array}, labels) that returns its value. The archive contains them and both
+    models' values over these examples, unless there are too few. Nothing is written if an output does not have a row
+    for each example, or for types that such an archive cannot contain unchanged.
     """
     given = [] if labels is None else [labels]
     examples, arrays = len(next(iter(inputs.values()))), [*inputs.values(), *reference.values(), *given]
@@ -300,7 +307,7 @@ def write_answers(
 
 
 def _keeps(array: Array) -> bool:
-    """Whether plain numbers or texts."""
+    """Return whether an array contains plain numbers or texts."""
     if array.dtype == object:
         return all(isinstance(one, bytes) for one in array.ravel())
     return array.dtype.kind in "biu" or array.dtype in ("float32", "float64")
@@ -331,7 +338,7 @@ def _save(path: str, arrays: dict[str, Array], inputs: Arrays, reference: Arrays
 
 
 def refuse_what_is_too_much(inputs: Arrays, feeding: Feeding, sizes: Sequence[int]) -> None:
-    """Raise FleetError where requests of so many rows are more than a file of them should hold; a server reads it whole at each start."""
+    """Raise FleetError if requests with this many rows are too large for a file. A server reads the whole file at each start."""
     row = sum(array.nbytes // len(array) for name, array in inputs.items() if name not in feeding[1])
     if row * sum(sizes) > _MOST_WARM_UP:
         raise FleetError(
@@ -342,7 +349,7 @@ def refuse_what_is_too_much(inputs: Arrays, feeding: Feeding, sizes: Sequence[in
 
 
 def batch(inputs: Arrays, feeding: Feeding, size: int) -> dict[str, Array]:
-    """{name: array} of one request with so many rows, out of the samples in turn; inputs without a batch dimension get the first example."""
+    """Return {name: array} of one request with this many rows of the samples in turn. Inputs without a batch dimension get the first example."""
     _rows, squeezed = feeding
     return {
         name: array[0] if name in squeezed else array[[row % len(array) for row in range(size)]]

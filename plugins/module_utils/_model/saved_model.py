@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a SavedModel's files, without TensorFlow and without any library."""
+"""Read a SavedModel's files without TensorFlow and without any library."""
 
 from __future__ import annotations
 
@@ -29,10 +29,7 @@ _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})$")
 
 
 def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedModel:
-    """Describe a version directory.
-
-    Raises FleetError for what is missing or broken.
-    """
+    """Return the description of a version directory. Raise FleetError for missing or damaged files."""
     content = _content(directory)
     described = meta_graph.parse(content, os.path.join(directory, "saved_model.pb"), tags)
     described["variables"]["bytes"] = _variables_bytes(
@@ -62,7 +59,7 @@ def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedM
 
 
 def warmup_requests(directory: str) -> bytes | None:
-    """The bytes of a version's warm-up file, or None where it has none."""
+    """Return the bytes of a version's warm-up file, or None if it has none."""
     path = os.path.join(directory, manifest.WARMUP)
     return model_files.read_file(path) if os.path.isfile(path) else None
 
@@ -104,14 +101,13 @@ def _content(directory: str) -> bytes:
 
 
 def _other(directory: str) -> Known | None:
-    """(what it is, what to do) of a directory that holds no SavedModel, by its files and those one level below, or None."""
+    """Return (what it is, what to do) for a directory without a SavedModel, by its files and those one level below, or None."""
     names = []
     for parent, folders, found in os.walk(directory):
         names += [os.path.relpath(os.path.join(parent, name), directory) for name in sorted(found)]
-        if parent != directory:
-            folders.clear()
+        folders[:] = sorted(folders) if parent == directory else []
     known = other_files.of_names(names)
-    paths = [] if known else [os.path.join(directory, name) for name in sorted(names)]
+    paths = [] if known else [os.path.join(directory, name) for name in names]
     for path in filter(os.path.isfile, paths):
         known = other_files.of_file(path, model_files.read_file(path, other_files.HEAD))
         if known:
@@ -120,7 +116,10 @@ def _other(directory: str) -> Known | None:
 
 
 def _variables_bytes(directory: str, needed: int, restored: Sequence[str]) -> int:
-    """The size of the variables' files in bytes; raises FleetError when the graph has variables and a file of theirs, or a tensor in them, is missing."""
+    """Return the size of the variables' files in bytes.
+
+    Raise FleetError if the graph has variables, and one of their files or a tensor in them is missing.
+    """
     folder = os.path.join(directory, "variables")
     names = os.listdir(folder) if os.path.isdir(folder) else []
     lost = [name for name in sorted(names) if not os.path.exists(os.path.join(folder, name))]

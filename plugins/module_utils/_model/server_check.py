@@ -42,14 +42,14 @@ _REQUESTED = (
 
 
 class MetricValue(TypedDict):
-    """A metric over the answers of a server."""
+    """A metric of a server's answers."""
 
     name: str
     value: float
 
 
 class Checked(TypedDict):
-    """What a check of a served model found; None where nothing was measured or compared."""
+    """The result of checking a served model; None for what was not measured or compared."""
 
     examples: int
     metric: MetricValue | None
@@ -57,7 +57,7 @@ class Checked(TypedDict):
 
 
 def run(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of model_server_check. options: its own. Raises FleetError where a conversion's rules refuse what is served."""
+    """Return the result of model_server_check. options: its own. Raise FleetError if the rules of the conversion refuse the served model."""
     for name in ("target", "reference_target"):
         if options[name]:
             bounded(f"{name}.port", options[name]["port"], 1, 65535)
@@ -81,7 +81,7 @@ def run(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rules(directory: str) -> Manifest:
-    """The manifest of a version that was converted. Raises FleetError."""
+    """Return the manifest of a converted version. Raise FleetError."""
     path = os.path.join(directory, model_files.MANIFEST)
     found = manifest.parse(model_files.read_file(path))
     if not found or not manifest.judged(found):
@@ -94,7 +94,7 @@ def _rules(directory: str) -> Manifest:
 
 
 def after(gates: Gates | None, found: Checked) -> MetricChange | None:
-    """The metric that a conversion was judged by, as what is served has it."""
+    """Return the metric of a conversion with its value for the served model."""
     before = gates and gates["metric"]
     return {**before, "after": found["metric"]["value"]} if before and found["metric"] else None
 
@@ -109,22 +109,23 @@ def _judge(rules: Manifest, found: Checked) -> tuple[bool, str]:
 
 
 def call(request: Mapping[str, Any], python: str, timeout_s: float, user: str | None = None) -> Checked:
-    """The result of check() under another Python; what the request leaves out is None. user: as of program.call."""
+    """Return the result of check() under another Python. Keys that are missing in the request are None. user: as of program.call."""
     needed = {name: request.get(name) for name in _REQUESTED}
     found: Checked = program.call(__name__, needed, python, timeout_s=timeout_s, user=user)
     return found
 
 
 def main() -> int:
-    """The program's entry."""
+    """Run the program."""
     return program.answer(sys.argv, check)
 
 
 def check(request: Mapping[str, Any]) -> Checked:
-    """Run samples on a target, measure a metric and compare.
+    """Run samples on a target, compute a metric, and compare the answers with a reference.
 
-    request: {target, samples (path), limit (examples or None), batch, metric, metric_output, metric_function (path or None), reference (path or None),
-    reference_target (a target or None), deadline_s}; a target is {name, protocol, address, port, model, signature, version}.
+    request: {target, samples (path), limit (examples or None), batch, metric, metric_output, metric_function (path or
+    None), reference (path or None), reference_target (a target or None), deadline_s}; a target is {name, protocol,
+    address, port, model, signature, version}.
     """
     examples, answered, labels = _ask(request["target"], request)
     value: MetricValue | None = None
@@ -158,7 +159,7 @@ def _ask(target: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[int, di
 
 
 def _reference(request: Mapping[str, Any], examples: int, answered: Mapping[str, Array]) -> dict[str, Array] | None:
-    """{name: array} to compare with, or None. A longer reference is cut if the answer has a row for each example."""
+    """Return {name: array} to compare with, or None. A longer reference is cut if the answer has a row for each example."""
     if request["reference_target"]:
         return _ask(request["reference_target"], request)[1]
     if request["reference"]:

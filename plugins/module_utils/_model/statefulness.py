@@ -11,9 +11,9 @@ from typing import TypedDict
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import STATEFUL
 
-# They call Python code of the process that exported the model.
+# Operations that call Python code of the process that exported the model.
 PYTHON = frozenset("EagerPyFunc PyFunc PyFuncStateless".split())
-# Their results differ each time: random numbers, candidates that are drawn, the time.
+# Operations whose results differ each time: random numbers, random candidates, the time.
 RANDOM = frozenset(
     """
     AllCandidateSampler AnonymousRandomSeedGenerator AnonymousSeedGenerator DummySeedGenerator ExperimentalRandomDataset FixedUnigramCandidateSampler
@@ -24,7 +24,7 @@ RANDOM = frozenset(
     StatefulUniformFullInt StatefulUniformInt ThreadUnsafeUnigramCandidateSampler Timestamp TruncatedNormal UniformCandidateSampler
 """.split()
 )
-# They read files of the server, or list them.
+# Operations that read files of the server, or list them.
 READS_FILES = frozenset(
     """
     CSVDataset CSVDatasetV2 DTensorRestoreV2 ExperimentalCSVDataset ExperimentalLMDBDataset ExperimentalMatchingFilesDataset ExperimentalSqlDataset
@@ -34,7 +34,7 @@ READS_FILES = frozenset(
     TFRecordReaderV2 TextLineDataset TextLineReader TextLineReaderV2 WholeFileReader WholeFileReaderV2
 """.split()
 )
-# They write files of the server, or delete them.
+# Operations that write files of the server, or delete them.
 WRITES_FILES = frozenset(
     """
     CreateSummaryDbWriter CreateSummaryFileWriter DatasetToTFRecord DistributedSave DumpTensor ExperimentalDatasetToTFRecord ImportEvent
@@ -42,9 +42,9 @@ WRITES_FILES = frozenset(
     WriteGraphSummary WriteHistogramSummary WriteImageSummary WriteRawProtoSummary WriteScalarSummary WriteSummary
 """.split()
 )
-# They end the server's process, or change how all of it works.
+# Operations that end the server's process, or change its global behavior.
 PROCESS = frozenset("Abort FileSystemSetConfiguration".split())
-# They talk to other processes.
+# Operations that communicate with other processes.
 NETWORK = frozenset(
     """
     CollectiveAllToAllV2 CollectiveAllToAllV3 CollectiveAssignGroupV2 CollectiveBcastRecv CollectiveBcastRecvV2 CollectiveBcastSend
@@ -55,17 +55,18 @@ NETWORK = frozenset(
 """.split()
 )
 OUTSIDE = READS_FILES | WRITES_FILES | PROCESS | NETWORK
-# They write what they see to the addresses of their attributes, files among them.
+# Operations that write their inputs to the addresses in their attributes, including files.
 _DEBUG = frozenset(
     "DebugIdentity DebugIdentityV2 DebugIdentityV3 DebugNanCount DebugNumericSummary DebugNumericSummaryV2".split()
 )
-# Every SavedModel has some of them, to save and restore itself, and to fill tables of its assets.
+# Every SavedModel contains some of these, to save and restore itself, and to fill tables from its assets.
 _OF_EVERY_MODEL = frozenset(
     """
     InitializeTableFromTextFile InitializeTableFromTextFileV2 MergeV2Checkpoints Restore RestoreSlice RestoreV2 Save SaveSlices SaveV2
 """.split()
 )
-# Stateful for TensorFlow, yet no request notices another one by them: they read, name, or look after something that lives as long as the request.
+# TensorFlow considers these stateful, but they do not affect other requests: they use something that exists only as
+# long as the request.
 _HARMLESS = frozenset(
     """
     AccumulatorNumAccumulated AddManySparseToTensorsMap AddSparseToTensorsMap AnonymousHashTable AnonymousIterator AnonymousIteratorV2
@@ -95,14 +96,17 @@ _HARMLESS = frozenset(
     TensorDataset TensorSliceDataset ThreadPoolDataset ThreadPoolHandle VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2 While
 """.split()
 )
-# They write what a later request reads: variables, tables, queues.
+# Operations that write what a later request reads: variables, tables, queues.
 _WRITING = STATEFUL - RANDOM - PYTHON - OUTSIDE - _HARMLESS
-# What runs in a function even where none of its outputs needs it.
+# Operations that run in a function even if none of its outputs needs them.
 EFFECTS = _WRITING | PYTHON | OUTSIDE | frozenset("Case If StatefulPartitionedCall While".split())
 
 
 class Likelihood(TypedDict, total=False):
-    """Whether a conversion is likely to succeed, or to bring something. blocking_ops: what TensorFlow Lite lacks. ops_outside: what stays with TensorFlow."""
+    """Whether a conversion is likely to succeed, or to make the model faster.
+
+    blocking_ops: operations that TensorFlow Lite lacks. ops_outside: operations that stay in TensorFlow.
+    """
 
     likely: bool
     blocking_ops: list[str]
@@ -116,37 +120,38 @@ def state_ops(ops: Iterable[str]) -> list[str]:
 
 
 def random_ops(ops: Iterable[str]) -> list[str]:
-    """The operations that draw random numbers anew for each request, sorted."""
+    """Return the operations that draw new random numbers for each request, sorted."""
     return sorted(RANDOM & set(ops))
 
 
 def python_ops(ops: Iterable[str]) -> list[str]:
-    """The operations that no server can run, as they call Python, sorted."""
+    """Return the operations that no server can run because they call Python, sorted."""
     return sorted(PYTHON & set(ops))
 
 
 def file_ops(ops: Iterable[str]) -> list[str]:
-    """The operations that read or write files of the server, sorted."""
+    """Return the operations that read or write files of the server, sorted."""
     return sorted((READS_FILES | WRITES_FILES) & set(ops))
 
 
 def outside_ops(ops: Iterable[str]) -> list[str]:
-    """The operations that touch the server's process or other processes, sorted."""
+    """Return the operations that affect the server's process or other processes, sorted."""
     return sorted((PROCESS | NETWORK) & set(ops))
 
 
 def untrusted_ops(functions: Iterable[str], running: Iterable[str]) -> list[str]:
-    """The operations for which a model has to be trusted by whoever loads it, sorted: they work with files, processes or the network, or call Python.
+    """Return the operations that require trust in the model, sorted: they use files, processes or the network, or call Python.
 
-    functions: of all functions that TensorFlow's loader in Python may run as initializers, though no signature has them; those that call Python fail there.
-    running: those that run for a signature or when a server loads the model: there, nothing needs to save a model.
+    functions: all functions that TensorFlow's loader in Python may run as initializers, even if no signature uses them;
+    those that call Python fail there. running: those that run for a signature or when a server loads the model. These
+    never need operations that save a model.
     """
     found = (OUTSIDE | _DEBUG) & set(functions) | (OUTSIDE | PYTHON | _DEBUG) & set(running)
     return sorted(found - _OF_EVERY_MODEL | WRITES_FILES & set(running))
 
 
 def refuse_untrusted(ops: Iterable[str], where: str, instead: str) -> None:
-    """Raise FleetError for a model that whoever loads it has to trust. ops: untrusted_ops() of it. instead: the alternative to trusting it."""
+    """Raise FleetError for a model that requires trust. ops: its untrusted_ops(). instead: the alternative to trusting it."""
     if ops:
         raise FleetError(
             f"it has operations that use files, processes, or the network, or call Python ({', '.join(ops)}), and loading it can run them",

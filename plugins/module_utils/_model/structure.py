@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Digests of a model without its weights: what clients see of it, and what it computes. A retraining keeps both."""
+"""Compute digests of a model without its weights: its interface and its computation. Training it again does not change them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import p
 # Fields of AttrValue and TensorProto (tensorflow/core/framework/{attr_value,tensor}.proto).
 _LIST, _TENSOR, _FUNC, _LIST_FUNCTIONS = 1, 8, 10, 9
 _DTYPE, _SHAPE = 1, 2
-# Names that an exporter counts up.
+# Names that an exporter numbers.
 _NAMES = ("shared_name", "container")
 
 
 def of_signatures(signatures: Mapping[str, Any]) -> str:
-    """A digest of signatures: names, dtypes and shapes of their inputs and outputs."""
+    """Return a digest of signatures: names, dtypes and shapes of their inputs and outputs."""
     described = {
         key: [
             {name: [tensor["dtype"], tensor["shape"]] for name, tensor in one[side].items()}
@@ -33,8 +33,10 @@ def of_signatures(signatures: Mapping[str, Any]) -> str:
 
 
 def of_graph(bodies: Mapping[str, Body]) -> str:
-    """A digest of a graph and its functions, {name: Body}: how many nodes there are of each operation with the same attributes. Names and values
-    do not count."""
+    """Return a digest of a graph and its functions, {name: Body}.
+
+    It covers how many nodes of each operation have the same attributes, but not their names and values.
+    """
     return _digest(sorted(_described(node, bodies) for body in bodies.values() for node in body.nodes.values()))
 
 
@@ -48,7 +50,7 @@ def _described(node: Node, functions: Collection[str]) -> str:
 
 
 def _attribute(value: bytes) -> str:
-    """An attribute as text, without names of functions and without the values of tensors."""
+    """Return an attribute as text, without names of functions and without the values of tensors."""
     parts = protobuf.grouped(value)
     if _FUNC in parts or _LIST_FUNCTIONS in protobuf.grouped(protobuf.last(parts, _LIST)):
         return ""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Task metrics on labeled samples, and whether a loss is allowed. Needs only Python, since hosts that serve measure as well and may have nothing else."""
+"""Compute task metrics on labeled samples, and decide whether a loss is allowed. Needs only Python, because hosts that serve may have nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.tensors 
 TOP = 5
 _ROUNDING = 1e-9
 _SHARES = ("accuracy", "auc", "top_k")  # Between 0 and 1.
-_COUNTS = ("accuracy", "top_k")  # Shares of the examples.
+_COUNTS = ("accuracy", "top_k")  # Fractions of the examples.
 
 _Output = TypeVar("_Output")
 
@@ -28,7 +28,7 @@ _Output = TypeVar("_Output")
 class Values:
     """An array of any library. shape: a tuple. kind: "float", "integer", "boolean", "text" (bytes) or "other".
 
-    rows: a function that gives the values of each example in turn, a flat list of Python's own.
+    rows: a function that returns the values of each example in turn, as flat lists of Python's own types.
     """
 
     shape: tuple[int, ...]
@@ -40,22 +40,25 @@ class Values:
 
     @property
     def width(self) -> int:
-        """How many values an example has."""
+        """Return how many values an example has."""
         return math.prod(self.shape[1:])
 
     def flat(self) -> list[Any]:
-        """All values, one after the other."""
+        """Return all values in one list."""
         return [value for row in self.rows() for value in row]
 
 
 def measure(metric: str, outputs: Mapping[str, Values], labels: Values, output: str | None = None) -> float:
-    """The value of a metric: a float.
+    """Return the value of a metric: a float.
 
-    outputs: {name: Values}, first axis = examples. labels: Values, first axis = examples. output: which of them is judged; None where there is one.
-    accuracy: share of right classes; classes are the largest of a row of scores, or for one score a row 1 from 0.5 on; labels are class numbers or
-    one-hot rows. top_k: share of labels among the TOP largest scores. auc: area under the ROC curve of one score a row (or of the second of two)
-    against labels 0 and 1. rmse: root of the mean squared difference. A row with NaN is never right. Raises FleetError where outputs and labels do not fit
-    the metric: a metric that judges nothing would accept anything.
+    outputs: {name: Values}, first axis = examples. labels: Values, first axis = examples. output: the evaluated one;
+    None if there is only one.
+
+    accuracy: fraction of correct classes. Classes are the largest of a row of scores, or, for a single score per row, 1
+    from 0.5 on. Labels are class numbers or one-hot rows. top_k: fraction of labels among the TOP largest scores. auc:
+    area under the ROC curve of one score per row (or of the second of two) against labels 0 and 1. rmse: root of the
+    mean squared difference. A row with NaN is never correct. Raise FleetError if outputs and labels do not fit the
+    metric, because a metric that evaluates nothing would accept everything.
     """
     one_of("metric", metric, METRICS)
     scores = chosen_output(outputs, output)
@@ -79,9 +82,10 @@ def check_function(metric: str | None, path: str | None) -> None:
 
 
 def verdict(metric: str, before: float, after: float, allowed_loss: float, goal: str | None = None) -> tuple[bool, str]:
-    """(accepted, sentence) of a change that takes a metric from before to after. allowed_loss: in the metric's own unit.
+    """Return (accepted, sentence) of a change that takes a metric from before to after.
 
-    goal: "higher" or "lower", which of two values is better; None where the metric's name says it. A value that is NaN is never accepted.
+    allowed_loss: in the metric's own unit. goal: "higher" or "lower", whichever is better; None if the metric's name
+    determines it. NaN is never accepted.
     """
     if metric in _SHARES and not _exceeds(before, allowed_loss):
         return False, (
@@ -94,9 +98,10 @@ def verdict(metric: str, before: float, after: float, allowed_loss: float, goal:
 def verdict_where_served(
     metric: str, examples: int, before: float, after: float, here: float, allowed_loss: float, goal: str | None = None
 ) -> tuple[bool, str]:
-    """(accepted, sentence) of a variant that verdict accepted, on another host. here: the metric there, over some of the same examples.
+    """Return (accepted, sentence) on another host for a variant that verdict() accepted. here: the metric there, over some of the same examples.
 
-    Of few examples one weighs much. What the variant lost over these where it was converted is allowed, and of a share of them one example.
+    With few examples, a single one has a large effect. Allowed is what the variant lost over these where it was
+    converted, and for fractions one more example.
     """
     allowed = max(allowed_loss, _loss(metric, before, after, goal), 1 / examples if metric in _COUNTS else 0.0)
     return _within(
@@ -113,22 +118,22 @@ def _within(
 
 
 def _exceeds(lost: float, allowed: float) -> bool:
-    """Whether a loss, or NaN, is above the allowed one; differences of floats are rounded: 0.98 - 0.97 is 0.01."""
+    """Return whether a loss, or NaN, is above the allowed one. Differences of floats are rounded: 0.98 - 0.97 is 0.01."""
     return not lost <= allowed + _ROUNDING
 
 
 def _loss(metric: str, before: float, after: float, goal: str | None) -> float:
-    """How much worse a metric became, in its own unit; negative where it became better."""
+    """Return how much worse a metric became, in its own unit; negative if it became better."""
     return after - before if (goal or goal_of(metric)) == "lower" else before - after
 
 
 def goal_of(metric: str) -> str:
-    """Which value of a metric is better, "higher" or "lower"."""
+    """Return which value of a metric is better, "higher" or "lower"."""
     return "lower" if metric == "rmse" else "higher"
 
 
 def chosen_output(outputs: Mapping[str, _Output], output: str | None) -> _Output:
-    """The output that is judged; output: its name, or None where there is one. Raises FleetError."""
+    """Return the evaluated output. output: its name, or None if there is only one. Raise FleetError."""
     if output is None and len(outputs) == 1:
         return next(iter(outputs.values()))
     if output is None:
@@ -229,7 +234,7 @@ def _largest(row: list[Any]) -> int:
 
 
 def _classes(labels: Values, count: int | None = None, names: bool = False) -> list[Any]:
-    """Labels as one class each, a list: numbers below count where that is known, or names. Raises FleetError."""
+    """Return labels as a list with one class each: numbers below count if that is known, or names. Raise FleetError."""
     if (labels.kind == "text") != names:
         raise FleetError(
             f"the labels are {'numbers' if names else 'texts'}, but the output's classes are not",
@@ -275,7 +280,7 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
     "rmse": _rmse,
     "top_k": _top_k,
 }
-# Options of the modules that measure a metric, and of those that decide by it.
+# Options of the modules that compute a metric, and of those that decide by it.
 OPTIONS: dict[str, dict[str, Any]] = {
     "metric": {"type": "str", "choices": sorted([*METRICS, "function"])},
     "metric_output": {"type": "str"},
@@ -289,7 +294,7 @@ DECIDING_OPTIONS = dict(
 
 
 def of_tensor(tensor: Tensor) -> Values:
-    """The Values of a tensors.Tensor."""
+    """Return the Values of a tensors.Tensor."""
     kind = {"string": "text", "bool": "boolean"}.get(
         tensor.dtype, "float" if tensor.dtype.startswith("float") else "integer"
     )

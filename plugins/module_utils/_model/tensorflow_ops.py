@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-# What is none of these needs a server that was built with it.
+# TensorFlow's operations. A model with another one needs a server that was built with that operation.
 NAMES = frozenset(
     """
     Abort Abs AccumulateNV2 AccumulatorApplyGradient AccumulatorNumAccumulated AccumulatorSetGlobalStep AccumulatorTakeGradient Acos Acosh Add

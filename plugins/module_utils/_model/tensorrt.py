@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TF-TRT: what has to match before a conversion. Server, converter and TensorRT belong to one release, engines to one GPU model."""
+"""Check the requirements of TF-TRT before a conversion: server, converter and TensorRT must belong to one release, and engines to one GPU model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COMPUTE = re.compile(r"(\d+)\.(\d)$")
 
 
 def compute_capability(text: str) -> tuple[int, int]:
-    """(8, 6) for "8.6". Raises FleetError."""
+    """Return (8, 6) for "8.6". Raise FleetError."""
     found = _COMPUTE.match(text)
     if not found:
         raise FleetError(f"{text!r} is not a compute capability, such as 8.6", where="compute_capability")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What TF-TRT gives to TensorRT. The rest of a graph stays with TensorFlow: other operations do not prevent a conversion, but reduce its gain."""
+"""List the operations that TF-TRT gives to TensorRT. The others stay in TensorFlow: they do not prevent a conversion, but reduce its gain."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SUPPORTED = frozenset(
     Square SquaredDifference Squeeze StridedSlice Sub Sum Tan Tanh Tile TopKV2 Transpose Unpack ZerosLike
 """.split()
 )
-# Gone once variables are constants and functions are written out.
+# Operations that disappear when variables become constants and functions are inlined.
 _PLUMBING = frozenset(
     "Const Identity IdentityN NoOp PartitionedCall Placeholder PlaceholderWithDefault ReadVariableOp Snapshot StatefulPartitionedCall "
     "StopGradient VarHandleOp Variable VariableV2 _Arg _Retval".split()
 )
-# Where the time of a network goes: without one of these TensorRT cannot help.
+# Operations that take most of a network's time. Without one of these, TensorRT cannot help.
 _WORK = frozenset(
     "BatchMatMul BatchMatMulV2 Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 DepthwiseConv2dNative Einsum MatMul".split()
 )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TensorFlow Lite as TensorFlow Serving runs it: what it accepts, and what it probably cannot convert."""
+"""List what TensorFlow Serving accepts from TensorFlow Lite, and what the converter probably cannot convert."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signatur
     sides,
 )
 
-# Operations that the converter of TensorFlow 2.21 turns into TensorFlow Lite's own ones, or that vanish on the way.
+# Operations that the converter of TensorFlow 2.21 translates to TensorFlow Lite's own ones, or removes.
 CONVERTIBLE = frozenset(
     """
     Abs Add AddN AddV2 All Any ArgMax ArgMin Assert Atan2 AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchToSpaceND BiasAdd Bitcast
@@ -42,7 +42,7 @@ CONVERTIBLE = frozenset(
 
 
 def refusal(signature: Signature) -> str | None:
-    """Why TensorFlow Serving cannot load this signature from TensorFlow Lite, or None."""
+    """Return why TensorFlow Serving cannot load this signature from TensorFlow Lite, or None."""
     if composite(signature):
         return composite(signature)
     for side, tensors in sides(signature):
@@ -62,10 +62,11 @@ def refusal(signature: Signature) -> str | None:
 def likelihood(
     signature: Signature, ops: Iterable[str], optional_inputs: Collection[str] = (), uncertain_ops: Iterable[str] = ()
 ) -> Likelihood:
-    """Return whether a conversion to TensorFlow Lite is likely to succeed; only a conversion verifies it.
+    """Return whether a conversion to TensorFlow Lite is likely to succeed. Only a conversion verifies it.
 
-    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops: operations that run only if a
-    value that is not known before selects them; they are converted all the same. Lists are sorted; reasons are sentences.
+    ops: names of the operations that run for the signature. optional_inputs: its inputs with a default. uncertain_ops:
+    operations that run only if a value that is not known before selects them; they are also converted. Lists are
+    sorted; reasons are sentences.
     """
     stateful, blocking = statefulness.refusal(ops, optional_inputs), sorted({*ops, *uncertain_ops} - CONVERTIBLE)
     missing = sorted(

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes TensorFlow Serving's signature metadata into a TensorFlow Lite file. Needs TensorFlow, whose package knows the file's schema."""
+"""Write TensorFlow Serving's signature metadata into a TensorFlow Lite file. Needs TensorFlow, whose package contains the file's schema."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _ALIGNMENT = 16
 
 
 def with_signatures(content: bytes, signatures: Mapping[str, bytes]) -> bytes:
-    """content (the bytes of a model) with the metadata that TensorFlow Serving reads. signatures: {key: bytes of a SignatureDef}.
+    """Return content (the bytes of a model) with the metadata that TensorFlow Serving reads.
 
-    Raises FleetError where such bytes hold a NUL, at which TensorFlow Serving stops reading.
+    signatures: {key: bytes of a SignatureDef}. Raise FleetError if these bytes contain a NUL, at which TensorFlow
+    Serving stops reading.
     """
     from flatbuffers import flexbuffers
     from tensorflow.lite.python import schema_py_generated as schema
@@ -46,7 +47,7 @@ def with_signatures(content: bytes, signatures: Mapping[str, bytes]) -> bytes:
 
 
 def signatures_of(content: bytes) -> dict[str, bytes]:
-    """{key: bytes of a SignatureDef} in a model's metadata; empty without that metadata."""
+    """Return {key: bytes of a SignatureDef} of a model's metadata, or an empty mapping without it."""
     from flatbuffers import flexbuffers
 
     stored = _metadata(content, METADATA.encode())
@@ -60,12 +61,12 @@ def signatures_of(content: bytes) -> dict[str, bytes]:
 
 
 def lowest_runtime(content: bytes) -> str | None:
-    """The lowest release of the TensorFlow Lite runtime that a model needs, as its converter wrote it, such as "2.3.0"; None where it did not."""
+    """Return the lowest release of the TensorFlow Lite runtime that a model needs according to its converter, such as "2.3.0", or None."""
     return (_metadata(content, _RUNTIME) or b"").rstrip(b"\0").decode("ascii", "replace") or None
 
 
 def _metadata(content: bytes, name: bytes) -> bytes | None:
-    """The first entry of a model's metadata with this name."""
+    """Return the first entry of a model's metadata with this name, or None."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
@@ -75,18 +76,18 @@ def _metadata(content: bytes, name: bytes) -> bytes | None:
 
 
 class _Encoded:
-    """Bytes that pass for a text where flexbuffers asks for its encoding: a SignatureDef is not valid UTF-8."""
+    """Bytes that replace a text whose encoding flexbuffers requests: a SignatureDef is not valid UTF-8."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
 
     def encode(self, _encoding: str) -> bytes:
-        """The bytes themselves."""
+        """Return the bytes unchanged."""
         return self._content
 
 
 def _packer(schema: Any, data: Any) -> Callable[[Any], Any]:
-    """A Pack() for one buffer that keeps the alignment of the schema, which the generated one forgets."""
+    """Return a Pack() for one buffer that keeps the alignment of the schema, which the generated one ignores."""
 
     def pack(builder: Any) -> Any:
         if data is not None and len(data):

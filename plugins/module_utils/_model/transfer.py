@@ -77,13 +77,13 @@ class Partial:
         shared_folders.own_folder(self.path)
 
     def file(self, name: str) -> str:
-        """The path of one of its files; the folders above it are made."""
+        """Return the path of one of its files, after creating its parent folders."""
         path = os.path.join(self.path, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 
     def sizes(self, content: Content) -> dict[str, int]:
-        """{path: bytes} of what is there of a content; a file that is too long counts as missing."""
+        """Return {path: bytes} of the received parts of a content. A file that is too long counts as missing."""
         found = {}
         for name, one in content.items():
             with contextlib.suppress(OSError):
@@ -134,11 +134,11 @@ def disk_faults(partial: Partial) -> Iterator[None]:
         ) from fault
     finally:
         with contextlib.suppress(OSError):
-            os.rmdir(partial.path)  # Nothing arrived.
+            os.rmdir(partial.path)  # Nothing was received.
 
 
 def check_digest(archive: str, checksum: str | None) -> str:
-    """The SHA-256 of an archive, in hexadecimal. Raise FleetError if another one is requested."""
+    """Return the SHA-256 of an archive, in hexadecimal. Raise FleetError if it is not the requested one."""
     found = model_files.file_digest(archive)
     if checksum and checksum.lower() != f"sha256:{found}":
         raise FleetError(
@@ -165,7 +165,7 @@ def write_piece(stream: IO[bytes], folder: str, piece: Iterable[versions.Part]) 
 
 
 def take_piece(partial: Partial, content: Content, piece: str) -> None:
-    """Add a piece that the controller sent: a line that says which bytes of which files it holds, and these bytes."""
+    """Add a piece from the controller: a line that lists its parts of files, and their bytes."""
     with open(piece, "rb") as stream:
         for name, offset, count in json.loads(stream.readline()):
             if name not in content:
@@ -185,7 +185,7 @@ def take_piece(partial: Partial, content: Content, piece: str) -> None:
 
 
 def copy(source: str, partial: Partial, content: Content) -> None:
-    """Copy a folder's files, those that are there already excepted."""
+    """Copy a folder's files, except for those that already exist."""
     for name, one in content.items():
         path = partial.file(name)
         if not (
@@ -238,7 +238,7 @@ def unpack(archive: str, partial: Partial) -> None:
                 stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE
             ):  # tarfile accepts an archive that is truncated between two files.
                 raise EOFError("its end is missing")
-            while stream.read(_BLOCK):  # Checksums of compressed archives stand at their end.
+            while stream.read(_BLOCK):  # Checksums of compressed archives are at their end.
                 pass
             _refuse_strange([member.name for member in members if not member.isfile()], archive)
             _unpack({member.name: member for member in members}, opened.extractfile, limits, partial)
@@ -338,12 +338,12 @@ def download(source: str, partial: Partial, checksum: str | None) -> str:
 
 
 def described(folder: str, where: str, rehash: bool) -> dict[str, Any]:
-    """{inventory, manifest} of a folder, as a host has to know it before it takes pieces. Raises FleetError."""
+    """Return {inventory, manifest} of a folder, which a host needs before it receives pieces. Raise FleetError."""
     return {"inventory": content_of(folder, where, Digests(rehash)), "manifest": published.manifest_of(folder)}
 
 
 def content_of(folder: str, where: str, digests: Digests) -> dict[str, FileEntry]:
-    """The content of a folder, checked against the manifest that it may bring. Raises FleetError."""
+    """Return the content of a folder, checked against its manifest, if it has one. Raise FleetError."""
     content = published.inventory(folder, digests)
     versions.check_content(content, where)
     brought = published.manifest_of(folder)
@@ -355,7 +355,7 @@ def content_of(folder: str, where: str, digests: Digests) -> dict[str, FileEntry
                 remedy="Copy or convert the whole model again.",
             )
     if brought and manifest.BATCHING not in brought["files"]:
-        content.pop(manifest.BATCHING, None)  # The host that it comes from wrote it for its own server.
+        content.pop(manifest.BATCHING, None)  # The host that it comes from wrote this file for its own server.
     foreign = sorted(set(content) - set(brought["files"])) if brought else []
     if foreign:
         raise FleetError(
@@ -405,7 +405,7 @@ def _open(source: str, headers: Mapping[str, str], method: str = "GET") -> Any:
 
 
 def hash_of(data: Any) -> str:
-    """SHA-256 of JSON data, in hexadecimal."""
+    """Return the SHA-256 of JSON data, in hexadecimal."""
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 

@@ -33,12 +33,12 @@ _UNPLANNED = "tflite_dynamic_range"  # What auto tries without a plan.
 def conversions(
     models: Sequence[Mapping[str, Any]], plans: Iterable[Mapping[str, Any] | None] = ()
 ) -> list[dict[str, Any]]:
-    """[{model, form, required, batch_sizes, select_tf_ops}], each variant of a model once: the model unchanged, then its conversions.
+    """Return [{model, form, required, batch_sizes, select_tf_ops}] with each variant of a model once: first the unchanged model, then its conversions.
 
-    models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; None entries are ignored. required: the user requested
-    this variant, so a refusal is an error; with optimize auto it is a normal end. batch_sizes: those that get warm-up requests, of the model itself or, where
-    there are samples to make them of, of its batching. Raises FleetError for an unknown optimize, and for names
-    that are invalid or occur twice.
+    models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; None entries are ignored.
+    required: the user requested this variant, so a refusal is an error; with optimize auto it is a normal end.
+    batch_sizes: sizes that get warm-up requests, those of the model itself or, if there are samples, of its batching.
+    Raise FleetError for an unknown optimize, and for names that are invalid or occur twice.
     """
     known = [plan for plan in plans if plan]
     for plan in known:
@@ -52,10 +52,10 @@ def conversions(
     found = []
     for number, model in enumerate(models):
         optimize = one_of(
-            f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.FORMS)
+            f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.VARIANTS)
         )
         source = model.get("source")
-        if isinstance(source, str) and "://" in source:  # Before a loop over it shows the password that it may have.
+        if isinstance(source, str) and "://" in source:  # Before a loop over it shows a password in it.
             raise FleetError(
                 f"{urls.public(source)!r} is a URL, not a folder",
                 where=f"tfserving_models[{number}].source",
@@ -67,14 +67,14 @@ def conversions(
         wanted = {form for form in planned if form != variants.SAVED_MODEL}
         if optimize == _AUTO and not known:
             wanted = {_UNPLANNED}
-        if optimize in variants.FORMS and optimize != variants.NONE:
+        if optimize in variants.VARIANTS and optimize != variants.NONE:
             wanted.add(optimize)
         found += [
             dict(
                 common,
                 form=form,
                 required=form == optimize,
-                select_tf_ops=bool(model.get("select_tf_ops")) and variants.FORMS[form].lite,
+                select_tf_ops=bool(model.get("select_tf_ops")) and variants.VARIANTS[form].lite,
             )
             for form in sorted(wanted)
         ]
@@ -82,10 +82,11 @@ def conversions(
 
 
 def plans_by_converter(converters: Sequence[str], hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """{converter: [plan]} of those that have something to convert, for the hosts that take it from them.
+    """Return {converter: [plan]}, with the plans of the hosts that use its conversions.
 
-    converters: names of hosts. hosts: {name: {plan: or None, converter: the name of its converter, or None}}. A converter that names none converts for itself,
-    another host takes the first. Without any plan each converter that is taken has an empty list. Raises FleetError for an unknown converter.
+    converters: names of hosts. hosts: {name: {plan: or None, converter: the name of its converter, or None}}. A
+    converter without a named one converts for itself, and another host uses the first converter. If there is no plan at
+    all, each converter in use has an empty list. Raise FleetError for an unknown converter.
     """
     plans: dict[str, list[Any]] = {name: [] for name in converters}
     of_others: set[str] = set()
@@ -106,9 +107,10 @@ def published(form: str) -> str:
 
 
 def version(conversion: Mapping[str, Any], looked: Iterable[Mapping[str, Any]]) -> int | None:
-    """The number that a conversion gets on all hosts: the model's own, else the highest that a host has or would give it; None where that is not known.
+    """Return the number that a conversion gets on all hosts, or None if it is unknown.
 
-    looked: results of the module model_conversion on these hosts, {model, form, version} each.
+    It is the model's own, or else the highest that a host has or would assign. looked: results of the module
+    model_conversion on these hosts, {model, form, version} each.
     """
     model, form = conversion["model"], published(conversion["form"])
     seen = [one["version"] for one in looked if (one.get("model"), one.get("form")) == (model["name"], form)]
@@ -119,8 +121,9 @@ def version(conversion: Mapping[str, Any], looked: Iterable[Mapping[str, Any]]) 
 def results(made: Iterable[Mapping[str, Any]], directory: str, item: str) -> list[dict[str, Any]]:
     """Return a host's results of conversions, {model, form, version, path, …} each, after checking that their names and paths are those of the request.
 
-    made: the results of the module model_conversion, with the controller's own conversion under the name item. directory: where the host publishes models.
-    Raises FleetError for a host that names others: its results become paths on the controller and on other hosts.
+    made: the results of the module model_conversion, with the controller's own conversion under the name item.
+    directory: the host's folder of published models. Raise FleetError for a host that returns other names, because its
+    results become paths on the controller and on other hosts.
     """
     found = []
     for one in made:

@@ -20,14 +20,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import Signature, composite
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import FORMS, NONE
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import NONE, VARIANTS
 
 
 def check(options: Mapping[str, Any]) -> None:
     """Refuse options that the variant does not support. options: those of model_conversion. Raises FleetError."""
     form = options["form"]
     for name, fits in (
-        ("select_tf_ops", FORMS[form].lite),
+        ("select_tf_ops", VARIANTS[form].lite),
         ("container_image", form != NONE),
         ("through_server", form != NONE),
     ):
@@ -67,10 +67,11 @@ def refusal(
 ) -> str | None:
     """Return why the variant is refused before the conversion starts, or None.
 
-    samples: whether there are real ones. converter: its release of TensorFlow. ops, optional_inputs: what statefulness.refusal takes.
+    samples: whether there are real ones. converter: its release of TensorFlow. ops, optional_inputs: as in
+    statefulness.refusal.
     """
     name = options["form"]
-    form = FORMS[name]
+    form = VARIANTS[name]
     if name == NONE or signature is None:
         return None
     if form.lite:
@@ -84,7 +85,10 @@ def refusal(
 
 
 def runtime_problem(lowest: str | None, server_release: str | None) -> str | None:
-    """Why a server cannot run a file, or None. lowest: the release that its converter wrote into it, or None. server_release: a release, or None."""
+    """Return why a server cannot run a file, or None.
+
+    lowest: the release in the file that its converter wrote, or None. server_release: a release, or None.
+    """
     if lowest and server_release and questions.numbers(lowest) > questions.numbers(server_release):
         return (
             f"the file needs TensorFlow Lite {lowest}, but the server is {server_release}; convert with the server's release of TensorFlow, "

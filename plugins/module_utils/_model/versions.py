@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The versions in a model's folder: the number of a source, their state on a server, which to prune, and the pieces of a transfer."""
+"""Decide about the versions in a model's folder: the number of a new one, their state on a server, which to prune, and the pieces of a transfer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.manifest im
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
 
-Part = tuple[str, int, int]  # Of a file: its path, where in it, how many bytes.
+Part = tuple[str, int, int]  # A part of a file: its path, offset, and number of bytes.
 PIECE_BYTES = 64 << 20
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
 STORES = {"s3": ("aws",), "gs": ("gcloud", "gsutil")}
@@ -30,7 +30,7 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 
 def named_by(source: str) -> int | None:
-    """The number that the folder of a source is named by, such as 42 for /srv/digits/42, or None."""
+    """Return the number in the name of a source's folder, such as 42 for /srv/digits/42, or None."""
     return manifest.number_of(posixpath.basename(urls.public(source).rstrip("/")))
 
 
@@ -67,7 +67,7 @@ def kind_of(source: str) -> str:
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raise FleetError for options that do not go together."""
+    """Raise FleetError for options that exclude each other."""
     version, server = options["version"], options["server"]
     bounded("version", version or 0, 0, manifest.LARGEST_NUMBER)
     if options["checksum"] and not _DIGEST.fullmatch(options["checksum"]):
@@ -139,7 +139,7 @@ def check_content(content: Collection[str], where: str) -> None:
 
 
 def digest(content: Content) -> str:
-    """SHA-256 of a content, in hexadecimal."""
+    """Return the SHA-256 of a content, in hexadecimal."""
     return hashlib.sha256(
         json.dumps(sorted((path, one["sha256"], one["bytes"]) for path, one in content.items())).encode()
     ).hexdigest()
@@ -152,11 +152,12 @@ def place(
     known: Iterable[int] = (),
     both: Callable[[int], str] | None = None,
 ) -> tuple[int, bool]:
-    """(number, whether it is there already). published: the numbers in the folder. same: those of them that hold what the source holds.
+    """Return (number, whether it already exists).
 
-    Without a number from the user it is the newest if that is the same, else the next one that the server does not know: its report about a withdrawn
-    version could be mistaken for the new one. known: the numbers that the server knows. Raises FleetError where the number holds something else;
-    both(number) describes its content and that of the source.
+    published: the numbers in the folder. same: those with the content of the source. Without a number from the user, it
+    is the newest one if that is the same, or else the next one that the server does not know, because the server's
+    report about a withdrawn version could be mistaken for the new one. known: the numbers that the server knows. Raise
+    FleetError if the number has other content; both(number) describes its content and that of the source.
     """
     if version is None:
         newest = max(published, default=0)
@@ -175,17 +176,17 @@ def place(
 
 
 def used(statuses: Iterable[VersionStatus]) -> set[int]:
-    """The versions that a server holds or is about to: all that have not ended."""
+    """Return the versions that a server has or is loading: all that have not ended."""
     return {one["version"] for one in statuses if one["state"] != grpc_api.END}
 
 
 def available(statuses: Iterable[VersionStatus]) -> list[int]:
-    """The versions that a server serves, the newest first."""
+    """Return the versions that a server serves, newest first."""
     return sorted((one["version"] for one in statuses if one["state"] == grpc_api.AVAILABLE), reverse=True)
 
 
 def pruned(published: Iterable[int], keep: int, kept: Iterable[int]) -> list[int]:
-    """The versions to remove so that no more than keep are left, the oldest first. kept: those that stay whatever their age."""
+    """Return the versions to remove so that at most keep are left, oldest first. kept: those that stay whatever their age."""
     stays = set(sorted(published, reverse=True)[:keep]) | set(kept)
     return sorted(set(published) - stays)
 
@@ -193,7 +194,7 @@ def pruned(published: Iterable[int], keep: int, kept: Iterable[int]) -> list[int
 def verdict(
     statuses: Iterable[VersionStatus], version: int, before: Collection[VersionStatus] = ()
 ) -> tuple[bool, str | None]:
-    """(whether the version is decided, why it cannot be served or None). before: earlier states of the server, whose ends decide nothing now."""
+    """Return (whether the state of the version is final, why it cannot be served or None). before: earlier statuses, whose ends do not count."""
     for one in statuses:
         if one["version"] == version and one["state"] == grpc_api.AVAILABLE:
             return True, None
@@ -203,7 +204,7 @@ def verdict(
 
 
 def missing(content: Content, there: Mapping[str, int]) -> list[Part]:
-    """What is still to be sent, in order. there: {path: bytes that are there already}."""
+    """Return the parts that must still be sent, in order. there: {path: bytes that already exist}."""
     return [
         (path, there.get(path, 0), one["bytes"] - there.get(path, 0))
         for path, one in sorted(content.items())
@@ -212,7 +213,7 @@ def missing(content: Content, there: Mapping[str, int]) -> list[Part]:
 
 
 def pieces(wanted: Iterable[Part], size: int = PIECE_BYTES) -> Iterator[list[Part]]:
-    """Pieces of what is wanted, none of more than size bytes in all."""
+    """Yield lists of the wanted parts with at most size bytes each."""
     piece: list[Part] = []
     room = size
     for path, offset, count in wanted:
@@ -230,7 +231,7 @@ def pieces(wanted: Iterable[Part], size: int = PIECE_BYTES) -> Iterator[list[Par
 
 
 def root_of(names: Collection[str], where: str) -> str:
-    """The folder within an archive that holds the model, "" for its top. names: the files' paths."""
+    """Return the folder within an archive that contains the model, "" for its top. names: the files' paths."""
     roots = sorted({posixpath.dirname(name) for name in names if posixpath.basename(name) in MODEL_FILES})
     known = None if roots else other_files.of_names(names)
     if known:

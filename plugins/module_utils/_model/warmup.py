@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Warm-up files: requests that TensorFlow Serving runs before a version serves, as a TFRecord file of PredictionLog messages.
+"""Read and write warm-up files: requests that TensorFlow Serving runs before a version serves, as a TFRecord file of PredictionLog messages.
 
-A record that fails makes the load fail, and one with a wrong rank can crash the server at every start: a file is checked before it is published.
+If a record fails, the version does not load, and one with a wrong rank can crash the server at every start. Therefore a
+file is checked before it is published.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ _DEFAULT_SIGNATURE = "serving_default"
 
 
 class WarmUp(TypedDict):
-    """What a warm-up file is. kinds: how many records of each. batch_sizes: the first dimensions of its predict requests. faults: why a server would refuse
-    the version or crash; empty for a valid file."""
+    """A warm-up file.
+
+    kinds: how many records of each. batch_sizes: the first dimensions of its predict requests. faults: why a server
+    would refuse the version or crash; empty for a valid file.
+    """
 
     records: int
     kinds: dict[str, int]
@@ -41,17 +45,17 @@ class WarmUp(TypedDict):
 
 
 def file(requests: Iterable[Buffer]) -> bytes:
-    """The bytes of the warm-up file of so many PredictRequests (bytes)."""
+    """Return the bytes of the warm-up file with these PredictRequests (bytes)."""
     return b"".join(tfrecord.frame(protobuf.held(6, protobuf.held(1, request))) for request in requests)
 
 
 def requests(content: Buffer) -> list[Any]:
-    """The PredictRequests (memoryviews) in a warm-up file; records of other kinds are left out. Raises tfrecord.Malformed or protobuf.Malformed."""
+    """Return the PredictRequests (memoryviews) in a warm-up file, without records of other kinds. Raise tfrecord.Malformed or protobuf.Malformed."""
     return [request for kind, request in map(_opened, tfrecord.records(content)) if kind == "predict"]
 
 
 def is_one(content: Buffer) -> bool:
-    """Whether a TFRecord file's first record is a PredictionLog and not a tf.Example: that has only field 1, a PredictionLog has one of the others."""
+    """Return whether a TFRecord file's first record is a PredictionLog and not a tf.Example, which has only field 1, while a PredictionLog has another one."""
     try:
         first = next(tfrecord.records(content), b"")
         return any(number in _KINDS for number, _value in protobuf.fields(first))
@@ -60,7 +64,7 @@ def is_one(content: Buffer) -> bool:
 
 
 def look(content: Buffer, signatures: Signatures, optional: Mapping[str, Collection[str]] | None = None) -> WarmUp:
-    """What a warm-up file is, for a model's signatures. optional: {signature: inputs that have a default}."""
+    """Return the WarmUp of a file for a model's signatures. optional: {signature: inputs that have a default}."""
     found: WarmUp = {"records": 0, "kinds": {}, "batch_sizes": [], "faults": []}
     sizes: set[Any] = set()
     try:
@@ -93,7 +97,7 @@ def refuse(found: WarmUp | None, directory: str, remedy: str = "Remove the file,
 
 
 def _opened(held: Buffer) -> tuple[str, Any]:
-    """(kind, its request) of a PredictionLog."""
+    """Return (kind, its request) of a PredictionLog."""
     for number, value in protobuf.fields(held):
         if number in _KINDS:
             return _KINDS[number], protobuf.last(protobuf.grouped(value), 1)
@@ -101,7 +105,7 @@ def _opened(held: Buffer) -> tuple[str, Any]:
 
 
 def _requested(request: Buffer) -> tuple[str, dict[str, TensorInfo]]:
-    """(name of the signature, {input: {dtype, shape}}) of a PredictRequest."""
+    """Return (name of the signature, {input: {dtype, shape}}) of a PredictRequest."""
     parts = protobuf.grouped(request)
     spec = protobuf.grouped(protobuf.last(parts, 1))
     name = protobuf.text(protobuf.last(spec, 3)) or _DEFAULT_SIGNATURE

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plan against what runs on its host (docs/architecture.md, "What runs on a host")."""
+"""Compare a plan with what runs on its host (docs/architecture.md, "What runs on a host")."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
-# What a plan says of a server and of its models.
+# The keys of a plan about a server and its models.
 _KEYS = frozenset({"backend", "image", "flags", "environment", "cpu_set", "devices", "form", "batching"})
 _STARTED = "started"
 
 
 def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """[text]: what deploying the plan would change on its host. servers: what runs there; a key that one lacks is not compared."""
+    """Return texts about what deploying the plan would change on its host.
+
+    servers: what runs there. A key that is missing in one of them is not compared.
+    """
     started = [server for server in servers if server.get("state", _STARTED) == _STARTED]
     served = {model["name"]: (server, model) for server in reversed(started) for model in server["models"]}
     planned = {model["name"]: model for model in plan["models"]}
@@ -46,7 +49,7 @@ def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -
 
 
 def _of_part(plan: Mapping[str, Any], part: Mapping[str, Any], started: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What one server of several would change: compared is the one that runs under its suffix."""
+    """Return what would change for one of several servers, compared with the current one of the same suffix."""
     planned = {model["name"] for model in plan["models"]}
     server = next(
         (
@@ -66,7 +69,7 @@ def _of_part(plan: Mapping[str, Any], part: Mapping[str, Any], started: Sequence
 
 
 def _suffix(server: Any) -> str:
-    """What a server's name adds to that of the description it is a copy of."""
+    """Return the suffix of a server's name if it is a replica."""
     return server["name"][len(server["copy_of"]) :] if server.get("copy_of") else ""
 
 
@@ -102,12 +105,12 @@ def _of_model(
 
 
 def _alone(configuration: ServingConfiguration, name: str) -> ServingConfiguration:
-    """The configuration with one of its models alone."""
+    """Return the configuration with only one of its models."""
     return replace(configuration, models=tuple(model for model in configuration.models if model.name == name))
 
 
 def shown(value: Any) -> str:
-    """A leaf as a reader expects it."""
+    """Return a leaf as text for people."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):

@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a host serves: the plan of what the inventory asks for, with the variables of the role tfs_server and with tunings, from one pure function.
+"""Decide how a host serves, from the plan for its inventory, the variables of the role tfs_server, and tunings, in one pure function.
 
-The playbook `plan` and the roles call the same function, so a plan predicts what a deployment does, and no role needs another play to have run.
+The playbook `plan` and the roles call the same function. Therefore a plan predicts what a deployment does, and no role
+depends on another play.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import (
     UNKNOWN,
     ModelConfiguration,
-    form_of,
+    variant_of,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.tunings import Tuning
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 
-# Variables of tfs_server, without their prefix, that the plan gives where the user does not.
+# Variables of tfs_server, without their prefix, whose defaults come from the plan.
 PLANNED = (
     "backend",
     "batching",
@@ -52,7 +53,7 @@ PLANNED = (
     "ready_timeout_s",
     "release",
 )
-# Variables of tfs_server that the resolution reads besides.
+# Further variables of tfs_server that affect the result.
 READ = (
     "engine_socket",
     "metric",
@@ -67,7 +68,7 @@ READ = (
 )
 READY_TIMEOUT_S = 120
 _RETRIES = "max_num_load_retries"
-# Keys of the request that plan something besides the models, and what they are where the user asks for nothing.
+# Keys of the request, apart from the models, that need a plan, and their values if the user sets nothing.
 _NOTHING: dict[str, tuple[Any, ...]] = {
     "build": (False,),
     "cpus": (),
@@ -88,13 +89,15 @@ _REQUESTED = {"backend": "backend", "image": "image", "release": "version", "eng
 
 @dataclass(frozen=True)
 class HostRequest:
-    """What the user asks for on one host.
+    """The user's request for one host.
 
-    request: the mapping of docs/architecture.md, "Request"; its policies carry `holds`. role: the variables of tfs_server that the user set, without their
-    prefix. tunings: results of the module tuning. records: what tunings of the host's class keep; stale_tunings: keep, ignore or fail where they were
-    measured with another release, image or backend. directory: where models are published. has_samples: whether the samples of tfserving_models are on the
-    host. structures: {model: structure of its SavedModel on the host, as saved_model_info returns it}, as far as known. converts: whether the host converts
-    models for itself. serves: False where the server is stopped, removed or rolled back.
+    request: the mapping of docs/architecture.md, "Request"; its policies contain `holds`. role: the variables of
+    tfs_server that the user set, without their prefix. tunings: results of the module tuning. records: stored tunings
+    of the host's class. stale_tunings: keep, ignore or fail if they were measured with another release, image or
+    backend. directory: of published models. has_samples: whether the samples of tfserving_models are on the host.
+    structures: {model: structure of its SavedModel on the host, as saved_model_info returns it}, as far as known.
+    converts: whether the host converts its models itself. serves: False if the server is stopped, removed or rolled
+    back.
     """
 
     request: Mapping[str, Any]
@@ -110,7 +113,7 @@ class HostRequest:
 
 
 def needs_plan(desired: HostRequest) -> bool:
-    """Whether the inventory asks for something that depends on the host. Variables that say everything need no plan, and so no capabilities."""
+    """Return whether the inventory sets something that depends on the host. If not, neither a plan nor capabilities are needed."""
     given = desired.request
     asks = bool(given.get("models")) or any(
         given.get(key) is not None and given[key] not in nothing for key, nothing in _NOTHING.items()
@@ -121,10 +124,11 @@ def needs_plan(desired: HostRequest) -> bool:
 def resolve(
     capabilities: Mapping[str, Any] | None, desired: HostRequest, microarchitectures: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """{plan, server}: the host's plan (None without capabilities), and what tfs_server gives to model_server.
+    """Return {plan, server}: the host's plan (None without capabilities), and what tfs_server passes to model_server.
 
-    server: {name, backend, image, release, models, flags, environment, cpu_set, devices, copies, batching, per_model, ready_timeout_s, checks, refusals}.
-    Raises FleetError for a request out of form; what cannot be had is a refusal.
+    server: {name, backend, image, release, models, flags, environment, cpu_set, devices, copies, batching, per_model,
+    ready_timeout_s, checks, refusals}. Raise FleetError for a malformed request. A request that cannot be satisfied is
+    a refusal.
     """
     _check(desired)
     asked = _with_role(request.with_texts_as_keys(dict(desired.request)), desired.role)
@@ -157,7 +161,7 @@ def resolve(
 
 
 def _check(desired: HostRequest) -> None:
-    """Raise FleetError for the first variable of tfs_server, or tuning, of which nothing can be made."""
+    """Raise FleetError for the first invalid variable of tfs_server, or tuning."""
     for name, value in desired.role.items():
         where = f"tfs_server_{name}"
         if name in _MAPPINGS and not (isinstance(value, dict) or (name == "batching" and value is None)):
@@ -175,7 +179,7 @@ def _check(desired: HostRequest) -> None:
 
 
 def _with_role(given: dict[str, Any], role: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with what variables of tfs_server say instead."""
+    """Return the request with the variables of tfs_server that override it."""
     known = given.get("models") or []
     names = (
         [role["model_name"]]
@@ -201,8 +205,10 @@ def _server(
     desired: HostRequest,
     records: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[ServingConfiguration, dict[str, Any]]:
-    """The host's configuration, and what tfs_server gives to model_server; made: the plan, or None where there is none. records: what tunings that are
-    kept change, by model."""
+    """Return the host's configuration, and what tfs_server passes to model_server.
+
+    made: the plan, or None without one. records: the changes of stored tunings, by model.
+    """
     role = desired.role
     served_models.check_known(asked.get("models") or [])
     if made:
@@ -257,7 +263,7 @@ def _server(
 
 
 def _flags_without_parameters(found: ServingConfiguration) -> dict[str, Any]:
-    """Flags that turn on batching for which there are no parameters to write: the server's own, or those that the user put into the versions."""
+    """Return flags that turn on batching without parameters in the inventory: the server uses its defaults, or files that the user put into the versions."""
     batching = [model.batching for model in found.models]
     if found.batched_per_model and UNKNOWN in batching:
         return {BATCHING: True, PER_MODEL_BATCHING: True}
@@ -265,7 +271,7 @@ def _flags_without_parameters(found: ServingConfiguration) -> dict[str, Any]:
 
 
 def _name_in_start_lines(asked: Mapping[str, Any]) -> str | None:
-    """The name that a start line gives to the server's container. What is wrong with the request is no matter of a server that is stopped or goes back."""
+    """Return the name of the server's container in a start line. Other problems of the request do not matter for a server that is stopped or rolled back."""
     try:
         name: str | None = request.complete(asked)[0].get("serve", {}).get("name")
     except FleetError:
@@ -274,7 +280,7 @@ def _name_in_start_lines(asked: Mapping[str, Any]) -> str | None:
 
 
 def _batched(found: ServingConfiguration, role: Mapping[str, Any]) -> ServingConfiguration:
-    """The configuration with the batching that variables of tfs_server say."""
+    """Return the configuration with the batching of the variables of tfs_server."""
     if _own_batching(role):
         own = {one["name"]: one.get("batching") for one in _own_batching(role)}
         models = tuple(replace(model, batching=own.get(model.name)) for model in found.models)
@@ -287,7 +293,7 @@ def _batched(found: ServingConfiguration, role: Mapping[str, Any]) -> ServingCon
 
 
 def _own_batching(role: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What variables of tfs_server say of the batching of each model, as batching_parameters takes models."""
+    """Return the batching of each model in the variables of tfs_server, as batching_parameters takes models."""
     return list(role.get("batching_per_model") or ()) or [
         {"name": one["name"], "directory": one.get("base_path"), "batching": one["batching"]}
         for one in role.get("models") or ()
@@ -296,7 +302,7 @@ def _own_batching(role: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _backend(asked: Mapping[str, Any]) -> str:
-    """The backend where no plan chooses it: the embedded server only by name, or where nothing names TensorFlow Serving."""
+    """Return the backend without a plan: the embedded server only if it is named, or if nothing names TensorFlow Serving."""
     named = asked.get("backend") or "auto"
     if named != "auto":
         return str(named)
@@ -306,7 +312,7 @@ def _backend(asked: Mapping[str, Any]) -> str:
 def _records(
     draft: Draft, made: Mapping[str, Any], asked: Mapping[str, Any], desired: HostRequest
 ) -> dict[str, dict[str, Any]]:
-    """{model: what its tuning that is kept changes}."""
+    """Return {model: the change of its stored tuning}."""
     models = {model["name"]: model for model in asked["models"]}
     found = {}
     for record in (record for record in desired.records if record.model in models):
@@ -387,12 +393,12 @@ def _whole(
     desired: HostRequest,
     more: Draft,
 ) -> dict[str, Any]:
-    """The plan with everything that the server gets. more: what was decided after the plan."""
+    """Return the plan with everything that the server gets. more: what was decided after the plan."""
     if not found["models"]:
         return dict(made)
     known = {model.name: model for model in configuration.models}
     whole = [
-        replace(known[one["name"]], form=form_of(one.get("base_path") or "") or known[one["name"]].form)
+        replace(known[one["name"]], form=variant_of(one.get("base_path") or "") or known[one["name"]].form)
         for one in found["models"]
     ]
     configuration = replace(configuration, models=tuple(whole))
@@ -443,7 +449,7 @@ def _whole(
 
 
 def _say_of_restarts(draft: Draft, models: Sequence[Mapping[str, Any]], directory: str) -> None:
-    """Warn of folders into which others publish than the collection, which publishes below the directory."""
+    """Warn of model folders outside of the directory of published models, because others fill them."""
     own = [one for one in models if one.get("base_path") and not one["base_path"].startswith(f"{directory}/")]
     several = [one["name"] for one in own if (one.get("version_policy") or {"latest": 1}) != {"latest": 1}]
     retries = f", or set {_RETRIES}: 1 (tfserving_flags): {', '.join(several)} then starts a minute later, with the versions that load"
@@ -455,5 +461,5 @@ def _say_of_restarts(draft: Draft, models: Sequence[Mapping[str, Any]], director
 
 
 def spoken(refusal: Mapping[str, Any]) -> str:
-    """A refusal as one sentence for people."""
+    """Return a refusal as one sentence."""
     return f"{refusal['reason']}. {refusal['remedy']}."

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What options of docker run, and images, mean for a server of this collection: taken over, without effect, or refused with the variable to set."""
+"""Translate options of docker run, and images, for a server of this collection: applied, without effect, or refused with the variable to set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRPC_PORT, REST_PORT = 8500, 8501
 _LEAST_MIB = 64
 _RELEASE_TAG = re.compile(r"(\d+\.\d+(?:\.\d+)?)(-gpu)?")
 
-# Options that change nothing here: name -> why.
+# Options without effect here: name -> why.
 _NO_EFFECT = {
     "detach": "a server always runs in the background",
     "interactive": "a server reads no input",
@@ -52,7 +52,7 @@ _NO_EFFECT = {
     "tmpfs": "/tmp is already a tmpfs",
     "platform": "the plan chooses the image for the host",
 }
-# Options that other variables stand for: name -> what to set.
+# Options that correspond to variables: name -> what to set.
 _VARIABLES = {
     "cap-add": "tfs_server_capabilities: [{value}]",
     "memory-reservation": "tfs_server_memory_mib",
@@ -74,7 +74,7 @@ _HEALTH = "the collection checks its servers itself"
 
 @dataclass(frozen=True)
 class Taken:
-    """today: what stands for it now. sets: keys of the request; `serve` holds what becomes defaults of the role tfs_server."""
+    """An option that is applied. today: what replaces it. sets: keys of the request; `serve` contains defaults of the role tfs_server."""
 
     today: str
     reason: str
@@ -83,7 +83,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Lost:
-    """What is not taken over: why, and what to do."""
+    """An option that is not applied, with the reason and what to do."""
 
     reason: str
     remedy: str = LEAVE_OUT
@@ -91,7 +91,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Context:
-    """What else the lines say: flags, environment, the models of the request, and the variables whose values are put in elsewhere ($NAME)."""
+    """The rest of the lines: flags, environment, the models of the request, and the variables that are expanded elsewhere ($NAME)."""
 
     flags: dict[str, Any]
     environment: dict[str, Any]
@@ -100,7 +100,7 @@ class Context:
 
 
 def answer(name: str, value: Any, context: Context) -> Any:
-    """Taken or Lost for an option of docker run. value: None where it has none."""
+    """Return Taken or Lost for an option of docker run. value: None if it has none."""
     of_its_own = _ANSWERS.get(name)
     if of_its_own:
         return of_its_own(value or "", context)
@@ -113,7 +113,7 @@ def answer(name: str, value: Any, context: Context) -> Any:
 
 
 def image(name: str) -> Taken | Lost:
-    """Taken or Lost for an image."""
+    """Return Taken or Lost for an image."""
     tag = None if "@" in name else questions.official_tag(name)
     if tag is None:
         return Taken(f"tfserving_image: {name}", "your own image", {"image": name})
@@ -139,7 +139,7 @@ def image(name: str) -> Taken | Lost:
 
 
 def mib(text: str) -> int | None:
-    """Mebibytes of a size as Docker, Kubernetes or compose spell it, or None."""
+    """Return the mebibytes of a size in the spelling of Docker, Kubernetes or compose, or None."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
     return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " ")) >> 20 if found else None
 

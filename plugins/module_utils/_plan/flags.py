@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server's flags, environment and CPU set."""
+"""Choose the server's flags, environment and CPU set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_GRPC_THREADS = 2048
 _SPARE_GRPC_THREADS = 16
 _PARALLELISM = ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism")
 
-# Why the plan sets these on every server whose release knows them.
+# Flags that the plan sets on every server whose release knows them, with the reason.
 _REASONS = {
     "max_num_load_retries": "models are published completely, so a failed load means a broken model: the server reports it at once, not after 5 minutes",
     "num_load_threads": "with the default of 0, one version that loads slowly or is retried delays all other versions, including those of other models",
@@ -29,7 +29,8 @@ _REASONS = {
     "grpc_max_threads": "with the default of 4 for each CPU, the server rejects further calls (Server Threadpool Exhausted)",
 }
 
-# Flags that the role tfs_server sets from other variables, and what these are. It takes server_options.BY_ROLE from the plan's.
+# Flags that the role tfs_server sets from other variables, and the names of these. It takes the flags in
+# server_options.BY_ROLE from those of the plan.
 REFUSED = {
     "model_name": "name in tfserving_models",
     "model_base_path": "source in tfserving_models",
@@ -42,7 +43,7 @@ REFUSED = {
 _OF_CONTAINERS = ("ssl_config_file", "monitoring_config_file")
 
 TLS = "TLS covers only gRPC, REST is not encrypted; the file contains PEM texts, not paths"
-# Flag -> (whether to warn of this value, the warning). For values that work, but not as users expect.
+# Flag -> (whether to warn of this value, the warning), for values that work, but not as users expect.
 _WARNINGS = {
     "enable_profiler": (
         lambda value: value is True,
@@ -83,7 +84,7 @@ _WARNINGS = {
 
 
 def choose_cpus(draft: Draft, host: Host, wanted: dict[str, Any]) -> tuple[str | None, int]:
-    """(CPU set as text or None for all, the number of whole CPUs to plan for)."""
+    """Return (CPU set as text or None for all, the number of whole CPUs to plan for)."""
     if wanted["cpus"] is not None:
         count = min(max(1, int(wanted["cpus"])), host.usable_cpus)
         chosen = format_cpu_list(host.affinity[:count])
@@ -107,7 +108,7 @@ def choose_cpus(draft: Draft, host: Host, wanted: dict[str, Any]) -> tuple[str |
 
 
 def choose_environment(draft: Draft, host: Host, wanted: dict[str, Any], release: str, gpu: Any) -> dict[str, str]:
-    """Environment variables of the server: {name: text}. gpu: those that its GPUs need; none without GPUs."""
+    """Return the environment variables of the server, {name: text}. gpu: the variables that its GPUs need; empty without GPUs."""
     chosen = dict(gpu)
     chosen.update({name: str(value) for name, value in wanted["environment"].items() if value is not None})
     given = chosen.get("TF_ENABLE_ONEDNN_OPTS")
@@ -145,18 +146,18 @@ def choose_environment(draft: Draft, host: Host, wanted: dict[str, Any], release
 
 
 def onednn_is_on(host: Host, release: str, environment: dict[str, str]) -> bool:
-    """Whether the planned server uses oneDNN's operations."""
+    """Return whether the planned server uses oneDNN's operations."""
     asked = _switch(environment.get("TF_ENABLE_ONEDNN_OPTS"))
     return questions.onednn_by_default(release, host.cpu_flags) if asked is None else asked
 
 
 def _switch(text: str | None) -> bool | None:
-    """What TensorFlow understands of a variable: True, False, or None."""
+    """Return the value of a variable as TensorFlow interprets it: True, False, or None."""
     return {"1": True, "true": True, "0": False, "false": False}.get(str(text).lower())
 
 
 def _say_of_variables(draft: Draft, environment: dict[str, str]) -> None:
-    """Warn of variables that do not do what they are set for."""
+    """Warn of variables that do not have the effect that users expect."""
     level = environment.get("TF_CPP_MIN_LOG_LEVEL", "0")
     if level.isdigit() and int(level) > 0:
         draft.warn(
@@ -173,7 +174,7 @@ def _say_of_variables(draft: Draft, environment: dict[str, str]) -> None:
 
 
 def without_own_options(draft: Draft, given: Any, backend: str, variable: str = "tfserving_flags") -> dict[str, Any]:
-    """The flags of a variable without those that deploying would refuse, each with a refusal that names what to set."""
+    """Return the flags of a variable without those that a deployment would refuse. Add a refusal for each of them that names what to set."""
     problems = {
         name: ("the role tfs_server sets this flag itself", f"Leave it out, and set {REFUSED[name]}")
         for name in given
@@ -201,13 +202,13 @@ def choose_flags(
     cpus: int,
     environment: dict[str, str],
 ) -> dict[str, Any]:
-    """Flags of the server: {name without dashes: value}, only such as the release knows."""
+    """Return the flags of the server that the release knows, {name without dashes: value}."""
     known = questions.flags(release)
     chosen = {name: value for name, value in _own_flags(draft, host, release, models, cpus).items() if name in known}
     given = _checked(draft, release, wanted["flags"])
     chosen.update(given)
     for name in sorted(given):
-        draft.decide(f"flag {name}", server_options.spelt(given[name]), "tfserving_flags")
+        draft.decide(f"flag {name}", server_options.spelt(given[name]), "set by tfserving_flags")
         warns, text = _WARNINGS.get(name, (lambda value: False, ""))
         if warns(given[name]):
             draft.warn(f"--{name}={server_options.spelt(given[name])}: {text}")
@@ -268,7 +269,7 @@ def _own_flags(draft: Draft, host: Host, release: str, models: list[dict[str, An
 
 
 def grpc_threads(batchings: Iterable[Mapping[str, Any]], cpus: int) -> int:
-    """How many calls at once to allow: batching needs two full batches of them waiting inside the server. batchings: parameters of the models."""
+    """Return how many parallel calls to permit: with batching, two full batches wait inside the server. batchings: parameters of the models."""
     largest = max(
         [batching.get("max_execution_batch_size") or batching.get("max_batch_size") or 0 for batching in batchings]
         + [0]
@@ -292,7 +293,7 @@ def _checked(draft: Draft, release: str, given: Any) -> dict[str, Any]:
 def _consistent(
     draft: Draft, host: Host, release: str, chosen: dict[str, Any], environment: dict[str, str]
 ) -> dict[str, Any]:
-    """Take out, with a refusal, flags that the server would refuse, ignore or misunderstand together."""
+    """Remove flags that the server would refuse, ignore or misinterpret together, and add a refusal for each."""
     for flags_out, reason, remedy, change in _contradictions(host, release, chosen, environment):
         draft.refuse(f"flag {flags_out[0]}", reason, f"{remedy} (tfserving_flags)", {"flags": change})
         chosen = {name: value for name, value in chosen.items() if name not in flags_out}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plans of a fleet, and what deploying them would change: against what the hosts answered now, or else what is remembered of them."""
+"""Collect the plans of a fleet, and what deploying them would change compared with what runs now, or with what the facts remember."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Plans = Mapping[str, "dict[str, Any] | None"]
 class Changes(TypedDict):
     """What deploying the plan of a host would change."""
 
-    seen: str | None  # now, remembered, or None where nothing is known of what runs
-    reason: str | None  # why it was not asked now
+    seen: str | None  # now, remembered, or None if it is not known what runs
+    reason: str | None  # why the host did not answer now
     differences: list[str]
 
 
 def variables_of(hosts: list[str], known: Hosts) -> Hosts:
-    """{host: its variables}; raise FleetError for the first host that is not in the inventory."""
+    """Return {host: its variables}. Raise FleetError for the first host that is not in the inventory."""
     for host in hosts:
         if host not in known:
             raise FleetError(f"{host!r} is not a host of the inventory{did_you_mean(host, known)}", where="hosts")
@@ -35,9 +35,9 @@ def variables_of(hosts: list[str], known: Hosts) -> Hosts:
 def plan_all(
     hosts: Hosts, plan: Callable[[Mapping[str, Any]], dict[str, Any] | None]
 ) -> dict[str, dict[str, Any] | None]:
-    """{host: plan, or None without capabilities}; raise one FleetError that names every fault of the hosts' variables, each with its hosts.
+    """Return {host: plan, or None without capabilities}. Raise one FleetError with all faults of the hosts' variables, each with its hosts.
 
-    hosts: {host: its variables}, here and below. plan: of a host's variables.
+    hosts: {host: its variables}, here and below. plan: a function from a host's variables to its plan.
     """
     plans: dict[str, dict[str, Any] | None]
     faults: dict[str, list[str]]
@@ -55,7 +55,7 @@ def plan_all(
 
 
 def against(plans: Plans, hosts: Hosts, variable: str | None) -> dict[str, Changes]:
-    """What each plan would change. variable: the name that what runs was registered as."""
+    """Return what each plan would change. variable: the registered variable that contains what runs."""
     found: dict[str, Changes] = {}
     for host, plan in plans.items():
         now = _registered(hosts[host], variable)
@@ -73,7 +73,7 @@ def against(plans: Plans, hosts: Hosts, variable: str | None) -> dict[str, Chang
 
 
 def news(plans: Plans, hosts: Hosts, variable: str | None) -> list[str]:
-    """Return the hosts on which something else runs than is remembered."""
+    """Return the hosts on which something else runs than the facts remember."""
     registered = {host: _registered(hosts[host], variable) for host in plans}
     return sorted(
         host
@@ -85,7 +85,7 @@ def news(plans: Plans, hosts: Hosts, variable: str | None) -> list[str]:
 
 
 def _why_unseen(now: Mapping[str, Any]) -> str | None:
-    """Why a host did not tell what runs on it, in one line, or None. Ansible has said of each host that cannot be reached why not."""
+    """Return in one line why a host did not report what runs on it, or None. Ansible itself reports why it cannot reach a host."""
     if now.get("unreachable"):
         return "the host cannot be reached"
     said = " ".join(str(now.get("unseen") or now.get("msg") or "").split())
@@ -95,7 +95,7 @@ def _why_unseen(now: Mapping[str, Any]) -> str | None:
 
 
 def _unseen(now: Mapping[str, Any], plan: Mapping[str, Any] | None, host: Mapping[str, Any]) -> bool:
-    """Whether servers in containers may run that could not be seen, and matter to this plan. A plan that serves nothing has no backend."""
+    """Return whether containers that were not visible may run servers that matter to this plan. A plan without a backend has no servers."""
     return bool(now.get("unseen")) and ((plan or {}).get("backend") or host.get("tfserving_backend")) != "embedded"
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which GPUs a server gets, how its engine is asked for them, and what that means for its release, its memory and its first start."""
+"""Choose the GPUs of a server, how to request them from its engine, and what that means for its release, its memory and its first start."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 FIRST_START_S = 2400
 _CACHE_BYTES = 4 * 1024**3
 _HOW = {"cdi": "CDI", "device_request": "the engine's device request (--gpus)", "runtime": "the runtime nvidia"}
-# What loading takes beside the weights, and two versions at once while one replaces the other: upstream's resource estimate and version policy.
+# Loading takes this in addition to the weights, and two versions at once while one replaces the other: upstream's
+# resource estimate and version policy.
 _LOADED = 1.2
 _CONTEXT_MIB = 600
-# What a layer makes of its input is often larger than the input, so inputs should take a small part of the memory.
+# The output of a layer is often larger than its input, so inputs should take only a small part of the memory.
 _SHARE_OF_INPUTS = 8
 _PORTS_OF_A_SERVER = 2
 
 
 @dataclass
 class Chosen:
-    """The devices of a server: GPUs or MIG slices, as mappings of the capabilities with `id`, what the engine knows them by."""
+    """The devices of a server: GPUs or MIG slices, as mappings of the capabilities with `id`, their name for the engine."""
 
     devices: list[Any] = field(default_factory=list)
     how: str | None = None
@@ -42,22 +43,22 @@ class Chosen:
 
     @property
     def as_planned(self) -> list[dict[str, Any]]:
-        """server.devices of the plan."""
+        """Return server.devices of the plan."""
         return [{"pci_bus_id": device.get("pci_bus_id"), "id": device["id"], "by": self.how} for device in self.devices]
 
     @property
     def memory_mib(self) -> int | None:
-        """The memory of the device that computes, or None when unknown."""
+        """Return the memory of the device that computes, or None if unknown."""
         return self.devices[0].get("memory_mib") if self.devices else None
 
     @property
     def start_timeout_s(self) -> int | None:
-        """How long the first start may take, where it takes longer than others."""
+        """Return how long the first start may take if it takes longer than others."""
         return FIRST_START_S if self.just_in_time else None
 
 
 def choose(draft: Draft, host: Host, wanted: dict[str, Any], release: str, backend: str) -> Chosen | None:
-    """What the server gets, Chosen; None where a GPU is required and cannot be had: such a host is not served on its CPU instead."""
+    """Return what the server gets, Chosen, or None if a GPU is required and not available. Such a host is not served on its CPU instead."""
     if wanted["gpu"] == "none":
         if host.gpus:
             draft.decide("GPU", "none", "tfserving_gpu: none")
@@ -77,7 +78,7 @@ def choose(draft: Draft, host: Host, wanted: dict[str, Any], release: str, backe
 def _usable(
     draft: Draft, host: Host, wanted: dict[str, Any], release: str, backend: str
 ) -> tuple[Chosen | None, Any, Any]:
-    """(Chosen, None, None), or (None, (reason, remedy), a change that helps or None)."""
+    """Return (Chosen, None, None), or (None, (reason, remedy), a change that helps or None)."""
     if not host.gpus:
         return None, ("this host has no NVIDIA GPU", "Serve the models on a host with a GPU"), None
     if backend == "embedded":
@@ -135,7 +136,7 @@ def _usable(
 
 
 def _support(release: str, gpu: Any) -> Any:
-    """What questions.gpu_support says, and whether the driver can compile this release's PTX, which minor version compatibility does not cover."""
+    """Return the result of questions.gpu_support, unless the driver cannot compile this release's PTX, which minor version compatibility does not cover."""
     answer = questions.gpu_support(release, hosts.compute_capability(gpu), hosts.driver_major(gpu))
     cuda = questions.cell("cuda", release)
     if answer["just_in_time"] and gpu.get("cuda_version") and hosts.numbers(gpu["cuda_version"]) < hosts.numbers(cuda):
@@ -150,13 +151,13 @@ def _support(release: str, gpu: Any) -> Any:
 
 
 def _of_problem(problem: Any) -> Any:
-    """(reason, remedy) of a GPU's problem, which ends with its remedy."""
+    """Return (reason, remedy) of a GPU's problem, whose text ends with its remedy."""
     what, colon, remedy = problem.rpartition(": ")
     return (what, remedy[:1].upper() + remedy[1:]) if colon else (problem, "Check the kernel log and nvidia-smi")
 
 
 def _devices(gpu: Any, how: Any, container: Any) -> Any:
-    """The devices of one GPU: itself, or its MIG slices, the largest first."""
+    """Return the devices of one GPU: itself, or its MIG slices, the largest first."""
     by_index = how == "cdi" and (((container.get("nvidia") or {}).get("cdi")) or {}).get("names") == "index"
     if gpu.get("mig") is None:
         return [
@@ -182,7 +183,10 @@ def _devices(gpu: Any, how: Any, container: Any) -> Any:
 
 
 def _placed(bound: Any, supported: Any, how: Any, container: Any) -> Any:
-    """The devices of the supported GPUs, each with its `place` among those of the host. A broken GPU holds its place, so that the others keep theirs."""
+    """Return the devices of the supported GPUs, each with its `place` among those of the host.
+
+    A broken GPU keeps its place, so the places of others do not change.
+    """
     found, place = [], 0
     usable = [gpu for gpu, _answer in supported]
     for gpu in bound:
@@ -193,7 +197,7 @@ def _placed(bound: Any, supported: Any, how: Any, container: Any) -> Any:
 
 
 def _too_small(models: list[dict[str, Any]], devices: Any) -> Any:
-    """(reason, remedy) where the models do not fit the largest device, or None."""
+    """Return (reason, remedy) if the models do not fit the largest device, or None."""
     needed, most = _needed_mib(models), max(device.get("memory_mib") or 0 for device in devices)
     if needed and most and needed > most:
         return (
@@ -204,7 +208,7 @@ def _too_small(models: list[dict[str, Any]], devices: Any) -> Any:
 
 
 def _needed_mib(models: list[dict[str, Any]], versions: Any = 1) -> Any:
-    """GPU memory that the models take in about, without what a batch takes; 0 where no size is known."""
+    """Return the approximate GPU memory of the models without that of batches, or 0 if no size is known."""
     size = sum(model.get("size_bytes") or 0 for model in models)
     return versions * _LOADED * size / 2**20 + _CONTEXT_MIB if size else 0
 
@@ -212,7 +216,7 @@ def _needed_mib(models: list[dict[str, Any]], versions: Any = 1) -> Any:
 def _take(
     draft: Draft, host: Host, wanted: dict[str, Any], supported: Any, devices: Any, how: Any, release: str
 ) -> Any:
-    """Decide for these devices. A process computes on one MIG slice only, so one server gets one."""
+    """Decide for these devices. A process computes on only one MIG slice, so a server gets one."""
     whole = [device for device in devices if device.get("mig") is None]
     one = wanted["gpu_servers"] == "one"
     chosen = Chosen((whole or devices[:1]) if one else devices, how)
@@ -254,7 +258,7 @@ def _take(
 
 
 def environment(draft: Draft, wanted: dict[str, Any], chosen: Any) -> dict[str, str]:
-    """Variables that a server with these devices needs: {name: text}."""
+    """Return the variables that a server with these devices needs, {name: text}."""
     draft.decide("CUDA cache", "kept", "later starts reuse what the driver compiles at the first start")
     found = {"CUDA_CACHE_PATH": container.CUDA_CACHE, "CUDA_CACHE_MAXSIZE": str(_CACHE_BYTES)}
     if wanted["flags"].get("per_process_gpu_memory_fraction"):
@@ -274,7 +278,7 @@ def environment(draft: Draft, wanted: dict[str, Any], chosen: Any) -> dict[str, 
 
 
 def say_memory(draft: Draft, wanted: dict[str, Any], planned: Any, chosen: Any) -> None:
-    """Warn where one version of the models fits the device, and two, while one replaces the other, do not; and where batches alone take much of it."""
+    """Warn if one version of the models fits the device but two (while one replaces the other) do not, and if batches alone take much of it."""
     if not chosen.memory_mib:
         return
     if _needed_mib(wanted["models"], versions=2) > chosen.memory_mib:
@@ -296,7 +300,10 @@ def say_memory(draft: Draft, wanted: dict[str, Any], planned: Any, chosen: Any) 
 
 
 def one_each(draft: Draft, host: Host, wanted: dict[str, Any], chosen: Any) -> list[dict[str, Any]]:
-    """A server for each device, [{suffix, devices, cpu_set, port_offset}]; empty where one server gets them all. The first place has no suffix."""
+    """Return a server for each device, [{suffix, devices, cpu_set, port_offset}], or an empty list if one server gets all devices.
+
+    The first place has no suffix.
+    """
     if wanted["gpu_servers"] != "per_gpu" or [device["place"] for device in chosen.devices] in ([], [0]):
         return []
     draft.decide(
@@ -309,20 +316,20 @@ def one_each(draft: Draft, host: Host, wanted: dict[str, Any], chosen: Any) -> l
         {
             "suffix": f"-gpu{device['place']}" if device["place"] else "",
             "devices": [planned],
-            "cpu_set": _cpus_beside(host, wanted, device),
+            "cpu_set": _cpus_near(host, wanted, device),
             "port_offset": device["place"] * _PORTS_OF_A_SERVER,
         }
         for device, planned in zip(chosen.devices, chosen.as_planned)
     ]
 
 
-def _cpus_beside(host: Host, wanted: dict[str, Any], device: Any) -> Any:
-    """The CPUs beside a GPU, as far as processes of this host may use them; None for those of the plan, which the user may have chosen."""
+def _cpus_near(host: Host, wanted: dict[str, Any], device: Any) -> Any:
+    """Return the CPUs near a GPU that processes of this host may use, or None for those of the plan, which the user may have chosen."""
     try:
-        beside = limits.parse_cpu_list(device.get("cpu_affinity") or "")
+        near = limits.parse_cpu_list(device.get("cpu_affinity") or "")
     except FleetError:
         return None
-    usable = beside & set(host.affinity) if host.affinity else beside
+    usable = near & set(host.affinity) if host.affinity else near
     return None if wanted["cpus"] or not usable or usable == set(host.affinity) else limits.format_cpu_list(usable)
 
 

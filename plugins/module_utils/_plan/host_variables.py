@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that reads what a host's variables ask for, and the tunings that are kept on the controller.
+"""Adapter that reads the request in a host's variables, and the tunings that are stored on the controller.
 
-`variables` is a mapping of a host's variables without the defaults of this collection's roles: what the user set. It evaluates a variable when
-it is read, and raises FleetError where that fails.
+`variables` is a mapping of the host's variables that the user set, without the defaults of this collection's roles. It
+evaluates a variable when it is read, and raises FleetError if that fails.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _SERVING = ("started", "proven")
 
 @dataclass(frozen=True)
 class Purpose:
-    """for_server: whether the state of tfs_server counts. tunings: whether tunings count."""
+    """The purpose of a plan. for_server: whether the state of tfs_server counts. tunings: whether tunings count."""
 
     for_server: bool = True
     tunings: bool = True
 
 
 class Evaluated(Mapping[str, Any]):
-    """Variables of a host. value_of: evaluates one by its name. is_own: whether the user set it, and not a role of this collection."""
+    """The variables of a host. value_of: evaluates one by its name. is_own: whether the user set it, and not a role of this collection."""
 
     def __init__(
         self, variables: Mapping[str, Any], value_of: Callable[[str], Any], is_own: Callable[[str], bool]
@@ -59,8 +59,11 @@ class Evaluated(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Host:
-    """What is known of a host. secret_variables: of preparation.prepared. structure_of: tells the structure of the SavedModel below a folder of the
-    host, or None."""
+    """What is known about a host.
+
+    secret_variables: as in preparation.prepared. structure_of: returns the structure of the SavedModel below a folder
+    of the host, or None.
+    """
 
     variables: Mapping[str, Any]
     secret_variables: Callable[[Any], dict[str, Any]]
@@ -71,12 +74,12 @@ WHOLE = Purpose()
 
 
 def deployment(task_id: str) -> dict[str, str]:
-    """{id, at} of the deployment that a task of a run belongs to: the tasks of a run share all of their ids but the last part."""
+    """Return {id, at} of the deployment that a task belongs to. The ids of all tasks of a run differ only in their last part."""
     return {"id": task_id.rpartition("-")[0], "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def planned(host: Host, purpose: Purpose, detect: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The result of the module host_plan. detect: gives the result of capability_facts on the host."""
+    """Return the result of the module host_plan. detect: returns the result of capability_facts on the host."""
     variables, detected = host.variables, {}
     capabilities = variables["ansible_facts"].get("tfserving_capabilities")
     if not capabilities and desired_server.needs_plan(host_request_of(variables, purpose)):
@@ -97,7 +100,7 @@ def planned(host: Host, purpose: Purpose, detect: Callable[[], dict[str, Any]]) 
 
 
 def plan_of(host: Host, planned: str | None) -> dict[str, Any] | None:
-    """Return the plan of a host, or None without its capabilities. planned: the variable with the result of host_plan on hosts that have one."""
+    """Return the plan of a host, or None without its capabilities. planned: the variable with the result of host_plan, if the host has one."""
     on_host = host.variables[planned] if planned and planned in host.variables else {}
     if on_host.get("plan"):
         plan: dict[str, Any] = on_host["plan"]
@@ -108,7 +111,7 @@ def plan_of(host: Host, planned: str | None) -> dict[str, Any] | None:
 
 
 def resolved(host: Host, capabilities: Mapping[str, Any] | None, purpose: Purpose = WHOLE) -> dict[str, Any]:
-    """{plan, server} of a host (desired_server.resolve)."""
+    """Return {plan, server} of a host (desired_server.resolve)."""
     variables = host.variables
     desired = host_request_of(variables, purpose)
     tuning_class = ((capabilities or {}).get("classes") or {}).get("tuning")
@@ -138,7 +141,7 @@ def resolved(host: Host, capabilities: Mapping[str, Any] | None, purpose: Purpos
 
 
 def host_request_of(variables: Mapping[str, Any], purpose: Purpose = WHOLE) -> desired_server.HostRequest:
-    """What the user asks for on a host, from its variables."""
+    """Return the user's request for a host, from its variables."""
     role = {
         name: variables[f"{_OF_SERVER}{name}"]
         for name in (*desired_server.PLANNED, *desired_server.READ)
@@ -165,7 +168,7 @@ def host_request_of(variables: Mapping[str, Any], purpose: Purpose = WHOLE) -> d
 
 
 def tunings_directory(variables: Mapping[str, Any]) -> str | None:
-    """Where this host's tunings are kept on the controller, or None where neither a variable nor an inventory file says it."""
+    """Return the directory of this host's tunings on the controller, or None if neither a variable nor an inventory file determines it."""
     if "tfserving_tunings_directory" in variables and variables["tfserving_tunings_directory"]:
         return os.path.abspath(os.path.expanduser(str(variables["tfserving_tunings_directory"])))
     sources = [
@@ -186,7 +189,7 @@ def _stale_tunings(variables: Mapping[str, Any]) -> str:
 
 
 def request_of(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """A host's request: tfs_capabilities_request where the user sets it, else the collection-wide variables."""
+    """Return a host's request: tfs_capabilities_request if the user sets it, or else the collection-wide variables."""
     if "tfs_capabilities_request" in variables:
         given = variables["tfs_capabilities_request"]
         if not isinstance(given, dict):

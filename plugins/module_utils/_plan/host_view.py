@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host as the plan sees it: its capabilities (_capability/facts.py) with the questions that planning asks of them."""
+"""Present a host's capabilities (_capability/facts.py) to the plan."""
 
 from __future__ import annotations
 
@@ -20,68 +20,68 @@ _NVIDIA = "10de:"
 
 @dataclass(frozen=True)
 class Host:
-    """capabilities: the mapping of the contract; keys that are missing or null count as unknown."""
+    """A host. capabilities: the mapping of the contract; keys that are missing or null count as unknown."""
 
     capabilities: Mapping[str, Any]
 
     @property
     def architecture(self) -> Any:
-        """uname -m, or 'unknown'."""
+        """Return the architecture as uname -m prints it, or 'unknown'."""
         return self.capabilities.get("architecture") or "unknown"
 
     @property
     def level(self) -> Any:
-        """The psABI level, x86-64-v1 where the flags tell no more; 'aarch64'; or the architecture."""
+        """Return the psABI level (x86-64-v1 if the flags show no more), 'aarch64', or the architecture."""
         least = _LEAST_LEVEL.get(self.architecture, self.architecture)
         level = self._part("cpu").get("level")
         return level if level and may_run(least, level) else least
 
     @property
     def cpu_flags(self) -> frozenset[str]:
-        """CPU flags in the kernel's spelling."""
+        """Return the CPU flags in the kernel's spelling."""
         return frozenset(self._part("cpu").get("flags") or ())
 
     @property
     def image_class(self) -> Any:
-        """The class that shares an image."""
+        """Return the class of hosts that share an image."""
         return self._part("classes").get("image") or self.level
 
     @property
     def tuning_class(self) -> Any:
-        """The class that shares a tuning."""
+        """Return the class of hosts that share a tuning."""
         return self._part("classes").get("tuning") or self.image_class
 
     @property
     def affinity(self) -> list[int]:
-        """The numbers of the CPUs that the host's processes may use, ascending; empty when unknown."""
+        """Return the numbers of the CPUs that the host's processes may use, ascending; empty if unknown."""
         return sorted(limits.parse_cpu_list(self._part("cpu").get("affinity") or ""))
 
     @property
     def usable_cpus(self) -> int:
-        """Whole CPUs worth using: what affinity, cpuset and quota leave, at least 1."""
+        """Return the number of usable whole CPUs after affinity, cpuset and quota, at least 1."""
         usable = self._part("cpu").get("usable") or self._part("cpu").get("threads") or len(self.affinity)
         return max(1, int(usable))
 
     @property
     def memory_mib(self) -> Any:
-        """Usable memory, or None when unknown."""
+        """Return the usable memory, or None if unknown."""
         return self._part("memory").get("usable_mib")
 
     @property
     def has_quota(self) -> bool:
-        """Whether a CFS quota leaves less than the affinity mask shows; TensorFlow sees the mask alone."""
+        """Return whether a CFS quota leaves fewer CPUs than the affinity mask shows. TensorFlow sees only the mask."""
         usable = self._part("cpu").get("usable")
         return bool(usable and self.affinity and usable < len(self.affinity))
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the host's processes may use only some of its CPUs."""
+        """Return whether the host's processes may use only some of its CPUs."""
         threads = self._part("cpu").get("threads")
         return bool(threads and self.affinity and len(self.affinity) < threads)
 
     @property
     def gpus(self) -> list[dict[str, Any]]:
-        """The NVIDIA GPUs, one mapping each with what their group has in common, by PCI bus id."""
+        """Return the NVIDIA GPUs by PCI bus id, each as one mapping that includes the values of its group."""
         found = [
             dict(group, **device)
             for group in self.capabilities.get("gpus") or ()
@@ -92,22 +92,22 @@ class Host:
 
     @property
     def gpu_groups(self) -> Any:
-        """The NVIDIA GPUs as the capabilities list them, identical ones together."""
+        """Return the NVIDIA GPUs as the capabilities list them, with identical ones together."""
         return self.capabilities.get("gpus") or []
 
     @property
     def container(self) -> Any:
-        """The container engine and what it can give a container, or nothing."""
+        """Return the container engine and what it can give to a container, or an empty mapping."""
         return self._part("container")
 
     @property
     def engine(self) -> Any:
-        """The container engine's name, or None."""
+        """Return the container engine's name, or None."""
         return self._part("container").get("engine")
 
     @property
     def engine_problem(self) -> str | None:
-        """Why no container can be started here, or None."""
+        """Return why no container can start here, or None."""
         container = self._part("container")
         if not self.engine:
             return "no container engine was found on this host"
@@ -121,13 +121,13 @@ class Host:
 
     @property
     def sdk_problem(self) -> str | None:
-        """Why Ansible's Python cannot speak with the engine that answers, or None."""
+        """Return why Ansible's Python cannot use the engine although it answers, or None."""
         problem = (self._part("container").get("sdk") or {}).get("problem")
         python = self._part("python").get("executable") or "the Python that Ansible uses"
         return f"{python} on this host cannot use the Docker SDK ({problem})" if problem else None
 
     def is_docker_before(self, version: Any) -> bool:
-        """Whether the engine is a Docker Engine older than a version (major, minor, patch); not where that is unknown."""
+        """Return whether the engine is a Docker Engine that is known to be older than a version (major, minor, patch)."""
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", str(self._part("container").get("version") or ""))
         return bool(self.engine == "docker" and found and tuple(map(int, found.groups())) < version)
 
@@ -136,19 +136,19 @@ class Host:
 
 
 def compute_capability(gpu: Any) -> tuple[int, int] | None:
-    """(major, minor) of a GPU, or None if no driver reported it."""
+    """Return (major, minor) of a GPU, or None if no driver reported it."""
     compute = gpu.get("compute")
     return (compute["major"], compute["minor"]) if compute else None
 
 
 def driver_major(gpu: Any) -> int | None:
-    """The major version of the GPU's driver, or None if no driver reported it."""
+    """Return the major version of the GPU's driver, or None if no driver reported it."""
     found = numbers(gpu.get("driver_version"))
     return found[0] if found else None
 
 
 def numbers(version: Any) -> tuple[int, ...]:
-    """The first two numbers of a version, as many as there are."""
+    """Return the first two numbers of a version, or fewer if it has fewer."""
     parts = []
     for part in str(version if version is not None else "").split(".")[:2]:
         digits = "".join(character for character in part if character.isdigit())

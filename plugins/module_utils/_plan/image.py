@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which image a host gets: the official one, the user's, or the recipe of an own build for the host's image class."""
+"""Choose the image of a host: the official one, the user's, or a recipe to build one for the host's image class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 def choose_image(
     draft: Draft, host: Host, wanted: dict[str, Any], release: str, gpu: Any
 ) -> tuple[str | None, Mapping[str, Any] | None]:
-    """(the image's name, the recipe of an own build or None); (None, None) when refused. gpu: whether the server gets one."""
+    """Return (the image's name, the recipe to build it or None), or (None, None) if refused. gpu: whether the server gets one."""
     kind: questions.ImageKind = "gpu" if gpu else "cpu"
     if wanted["image"]:
         if wanted["image"].endswith(table.IMAGES["mkl"]):
@@ -74,13 +74,13 @@ def _say_what_a_build_needs(draft: Draft, host: Host, wanted: dict[str, Any], re
         return
     if "oneDNN" in wanted["measured"]:
         draft.decide(
-            "own build",
+            "custom build",
             "worth trying",
             f"oneDNN is measured on the official image; tfserving_build: true builds an image for {host.level} to compare",
         )
     else:
         draft.decide(
-            "own build",
+            "custom build",
             "not yet",
             "oneDNN chooses its instructions at run time in the official image: first measure with oneDNN on and off, which costs nothing",
         )
@@ -100,7 +100,7 @@ def _own_build(
         return None, None
     if "oneDNN" not in wanted["measured"] and host.cpu_flags.issuperset(questions.stock_cpu_flags(release)):
         draft.warn(
-            "oneDNN was not measured: the official image with oneDNN is often as fast as an own build, and needs no hours of building: tune that image first"
+            "oneDNN was not measured: the official image with oneDNN is often as fast as one whose build takes hours: tune that image first"
         )
     known = wanted["microarchitectures"]
     name, level, majors = (
@@ -148,8 +148,8 @@ def _own_build(
 def _options(
     draft: Draft, host: Host, wanted: dict[str, Any], level: str, release: str, kind: Any, majors: Any, known: Any
 ) -> Any:
-    """(Bazel's options, the kind of the image that they make), or None when refused."""
-    options, reasons = recipes.mended_options(
+    """Return (Bazel's options, the kind of image that they make), or None if refused."""
+    options, reasons = recipes.completed_options(
         wanted["build_options"] or "", level, host.cpu_flags, release, kind, known
     )
     draft.decide("build options", options, "; ".join(reasons) or "tfserving_build_options")
@@ -180,7 +180,7 @@ def _exact_options(draft: Draft, host: Host, name: str, level: str, release: str
             {"build_for": [level]},
         )
         return None
-    options, reasons = recipes.mended_options(own, level, recipes.flags_of(name, known), release, kind, known)
+    options, reasons = recipes.completed_options(own, level, recipes.flags_of(name, known), release, kind, known)
     draft.decide(
         "build options", options, "; ".join([f"from archspec, for {compiler} of {release} and {name}", *reasons])
     )

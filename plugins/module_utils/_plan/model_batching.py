@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batching of a planned model: start values, and whether parameters are legal for a model and a release."""
+"""Choose start values for the batching of a planned model, and check parameters against the model and the release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FEW = 4
 
 
 def start_values(host: Host, goal: str, gpu: Any, model: dict[str, Any], cpus: int) -> dict[str, Any]:
-    """Parameters to start with, {name: value}; gpu: whether the server computes on one; cpus: whole CPUs that it may use."""
+    """Return start parameters, {name: value}. gpu: whether the server computes on one. cpus: whole CPUs that it may use."""
     capabilities = {
         "cpu": {"usable": cpus},
         "gpus": host.gpus if gpu else [],
@@ -31,7 +31,7 @@ def start_values(host: Host, goal: str, gpu: Any, model: dict[str, Any], cpus: i
 
 
 def problem(parameters: dict[str, Any], model: dict[str, Any], release: str) -> FleetError | None:
-    """The FleetError that says why this server or this model cannot be batched so, or None."""
+    """Return the FleetError that says why this server or this model cannot be batched with the parameters, or None."""
     unknown = [name for name in parameters if name in rules.NAMES and name not in questions.batching_fields(release)]
     if unknown:
         return FleetError(
@@ -85,6 +85,6 @@ def warnings(
         )
     if parameters.get("batch_timeout_micros"):
         found.append(
-            f"a lone client waits {parameters['batch_timeout_micros'] / 1000:g} ms for other requests to join on every request"
+            f"each request of a single client waits {parameters['batch_timeout_micros'] / 1000:g} ms for other requests to join"
         )
     return found

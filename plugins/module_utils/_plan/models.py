@@ -21,7 +21,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 def choose_models(
     draft: Draft, host: Host, wanted: dict[str, Any], release: str, gpus: Any, cpus: int
 ) -> list[dict[str, Any]]:
-    """[{name, form, batching}] in the order of the request. gpus: the capabilities of the GPUs that the server gets; cpus: the whole CPUs."""
+    """Return [{name, form, batching}] in the order of the request.
+
+    gpus: the capabilities of the GPUs that the server gets. cpus: the whole CPUs.
+    """
     for model in wanted["models"]:
         _judge_signatures(draft, wanted, model, release)
     planned = [
@@ -59,7 +62,7 @@ def _judge_signatures(draft: Draft, wanted: dict[str, Any], model: dict[str, Any
 
 
 def lite_problem(model: dict[str, Any], release: str) -> str | None:
-    """Why TensorFlow Lite cannot serve this model, or None. An unknown signature is no problem: conversion and parity decide."""
+    """Return why TensorFlow Lite cannot serve this model, or None. An unknown signature is accepted: conversion and parity decide."""
     if questions.tflite_flag(release) is None:
         return f"{release} has no flag for TensorFlow Lite"
     named = {
@@ -72,7 +75,7 @@ def lite_problem(model: dict[str, Any], release: str) -> str | None:
 
 
 def _form(draft: Draft, model: dict[str, Any], release: str, gpus: Any) -> str:
-    subject = f"model {model['name']}: form"
+    subject = f"model {model['name']}: variant"
     if model["optimize"].startswith("tflite_"):
         problem = lite_problem(model, release)
         if problem:
@@ -81,7 +84,7 @@ def _form(draft: Draft, model: dict[str, Any], release: str, gpus: Any) -> str:
             draft.warn(
                 f"{model['name']}: TensorFlow Lite runs on the CPU with one thread for each interpreter, and is experimental upstream; "
                 "over gRPC, an input of another dtype returns wrong numbers, "
-                "and a text for a number, or a request with 0 rows, can crash the server"
+                "and a string instead of a number, or a request with 0 rows, can crash the server"
             )
             return draft.decide(
                 subject,
@@ -112,7 +115,7 @@ def _form(draft: Draft, model: dict[str, Any], release: str, gpus: Any) -> str:
 
 
 def may_try_lite(model: dict[str, Any], release: str, gpus: Any) -> bool:
-    """Whether TensorFlow Lite is a candidate: left open by the user, on the CPU, and not known to be impossible."""
+    """Return whether TensorFlow Lite is a candidate: the user left it open, the server uses the CPU, and it is not known to fail."""
     return model["optimize"] == "auto" and not gpus and lite_problem(model, release) is None
 
 
@@ -173,7 +176,7 @@ def _batching(
 
 
 def _one_batching_for_all(draft: Draft, planned: list[dict[str, Any]], release: str) -> list[dict[str, Any]]:
-    """Refuse what one batching file cannot say where the release knows no per-model files."""
+    """Refuse different batching of models if the release has no per-model files."""
     distinct = {repr(sorted((model["batching"] or {}).items())) for model in planned}
     if len(distinct) > 1 and "enable_per_model_batching_parameters" not in questions.flags(release):
         first = questions.first_release_with_flag("enable_per_model_batching_parameters")

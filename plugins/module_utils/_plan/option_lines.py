@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options as articles and old notes spell them (server flags, docker run options, build arguments, saved_model_cli lines): what they mean today."""
+"""Translate options as articles and old notes spell them (server flags, docker run options, build arguments, saved_model_cli lines) to current ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _BATCHING_TEXTS = {
     "num_batch_threads is how many batches run at once",
     "num_batch_threads": "num_batch_threads is how many batches run at once over all models of the server. max_enqueued_batches is how many may wait",
 }
-# Flags that the role tfs_server sets itself: what to set instead. A path in a start line may be one in a container, so that only ports are taken over.
+# Flags that the role tfs_server sets itself: what to set instead. A path in a start line may be one in a container, so
+# only ports are applied.
 OWN = {
     **flags.REFUSED,
     "batching_parameters_file": "batching in tfserving_models to the parameters in the file",
@@ -39,7 +40,7 @@ _TRUE, _FALSE = ("", "true", "1"), ("false", "0")
 
 # $NAME, ${NAME}, ${NAME:-default}; $(NAME) is Kubernetes'.
 _SHELL_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^${}]*))?\}|\((\w+)\)|(\w+))|\$[({!?$#@]|`")
-# What differs between a flag as it is written and as the server reads it (Item.spelling).
+# Differences between the spelling of a flag and what the server reads (Item.spelling).
 _SPELLINGS = {
     "": "a server flag",
     "blank": "the server ignores a value after a space: it accepts only --flag=value",
@@ -50,7 +51,7 @@ _SPELLINGS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a line means today. sets: the request's keys that it stands for; empty where the line only described something."""
+    """The current meaning of a line. sets: the keys of the request that it stands for; empty if the line was only a question."""
 
     today: str
     reason: str
@@ -58,10 +59,10 @@ class Answer:
 
 
 def understand(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list[str]]:
-    """Put what request["options"] (a list of lines) says into the request's own keys, which win over the lines; of lines the later one wins.
+    """Add what request["options"] (a list of lines) means to the other keys of the request, which override the lines. A later line overrides an earlier one.
 
-    Returns (request, answers, refusals, warnings): answers are [{given, today, reason}], refusals keyword arguments of Draft.refuse for what is not taken
-    over. The request's key `serve` has what becomes defaults of the role tfs_server.
+    Return (request, answers, refusals, warnings). answers are [{given, today, reason}]; refusals are keyword arguments
+    of Draft.refuse for what is not applied. The request's key `serve` contains defaults of the role tfs_server.
     """
     wanted, answers, refusals, warnings = dict(request, serve={}), [], [], []
     merged: dict[str, Any] = {}
@@ -92,7 +93,10 @@ def understand(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list
 
 
 def lines_of(options: Any) -> Any:
-    """The lines that belong together as one: a command whose words are each an entry of the list, and an option whose value is the next entry."""
+    """Return the lines with those that belong together joined.
+
+    These are the words of a command in separate entries, and an option with its value in the next entry.
+    """
     lines = list(options)
     words = [isinstance(line, str) and len(line.split()) == 1 for line in lines]
     found, at = [], 0
@@ -109,7 +113,7 @@ def lines_of(options: Any) -> Any:
 
 
 def items(line: Any) -> list[Item]:
-    """The Items (start_line) of a line; a line that means something as a whole is one."""
+    """Return the Items (start_line) of a line. A line with a meaning as a whole is one Item."""
     if isinstance(line, str):
         text = line.strip()
         if any(
@@ -125,7 +129,7 @@ def items(line: Any) -> list[Item]:
 
 
 def translate(item: Item, context: Context) -> Any:
-    """What an Item means: an Answer, docker_options.Lost, or None for one that means nothing here."""
+    """Return the meaning of an Item: an Answer, docker_options.Lost, or None if it means nothing here."""
     if item.kind == "line":
         return next(
             filter(
@@ -148,23 +152,23 @@ def translate(item: Item, context: Context) -> Any:
 
 
 def is_secret(item: Item) -> bool:
-    """Whether an Item's value must not be shown."""
+    """Return whether an Item's value must not be shown."""
     return item.kind == "environment" and looks_secret(item.name, item.value)
 
 
 def shown(item: Item) -> str:
-    """An Item as messages name it."""
+    """Return an Item as messages name it."""
     return f"{item.name}=(not shown)" if is_secret(item) else item.given
 
 
 def _unclothed(text: str) -> Any:
-    """A build argument or saved_model_cli line without what surrounds it in a script or a list."""
+    """Return a build argument or saved_model_cli line without what surrounds it in a script or a list."""
     text = re.sub(r"^[-$]\s+", "", text.strip()).rstrip("\\,").strip()
     return re.sub(r"^--build-arg[ =]", "", text)
 
 
 def _context(found: Any, request: Any, script: Any) -> Context:
-    """docker_options.Context of the Items; script: the lines that are texts."""
+    """Return the docker_options.Context of the Items. script: the lines that are texts."""
     given = {item.name: item.value for item in found if item.kind == "flag"}
     environment: dict[str, Any] = {}
     for item in found:
@@ -212,7 +216,7 @@ def _of_shell(what: str, unknown: Any) -> Any:
 
 
 def _expanded(text: str, context: Context) -> Any:
-    """(the text with the variables that the lines set, what is left of shell syntax or None)."""
+    """Return (the text with the variables of the lines expanded, the shell syntax that is left or None)."""
 
     def known(found: Any) -> Any:
         name = found.group(1) or found.group(3) or found.group(4)
@@ -224,7 +228,7 @@ def _expanded(text: str, context: Context) -> Any:
 
 
 def _merge(merged: Any, sets: Any, given: Any) -> Any:
-    """Put what a line sets over what earlier lines set; warnings about values that differ."""
+    """Add what a line sets to what earlier lines set, overriding them. Return warnings about different values."""
     warnings = []
     for key, value in sets.items():
         for name, setting in value.items() if isinstance(value, dict) else [(None, value)]:
@@ -239,7 +243,7 @@ def _merge(merged: Any, sets: Any, given: Any) -> Any:
 
 
 def _overruled(merged: Any, wanted: dict[str, Any]) -> Any:
-    """Warnings about what the lines set otherwise than variables of the inventory, which hold."""
+    """Return warnings about lines that set other values than the variables of the inventory, which apply."""
     warnings = []
     for key in ("flags", "environment"):
         for name, value in merged.get(key, {}).items():
@@ -293,9 +297,7 @@ def _build_argument(text: str) -> Any:
         )
     if name in ("TF_SERVING_VERSION_GIT_BRANCH", "TF_SERVING_VERSION_GIT_COMMIT") and equals:
         release = re.match(r"[rv]?(\d+\.\d+(?:\.\d+)?)$", value)
-        reason = (
-            "since 2.5 the branch is a label: the commit selects the sources, and an own build pins both to the release"
-        )
+        reason = "since 2.5 the branch is a label: the commit selects the sources, and a build of this collection pins both to the release"
         return (
             Answer(f"tfserving_version: {release.group(1)}", reason, {"version": release.group(1)})
             if release
@@ -303,7 +305,7 @@ def _build_argument(text: str) -> Any:
         )
     if name == "TF_SERVING_BUILD_IMAGE" and equals:
         return Answer(
-            "nothing: the recipe of an own build names its own devel image",
+            "nothing: the recipe of a build names its devel image",
             "without it the runtime image would take the official latest-devel",
             {},
         )
@@ -353,7 +355,7 @@ def _server_flag(item: Item, context: Context) -> Any:
 
 
 def _own(flag: Any, value: Any, context: Context) -> Any:
-    """The answer to a flag that stands for something else of the collection than a flag."""
+    """Return the answer to a flag that corresponds to something other than a flag in this collection."""
     names = [model.get("name") for model in context.models if isinstance(model, dict)]
     if (
         flag == "model_name"
@@ -382,7 +384,7 @@ def _value(kind: Any, text: str) -> Any:
     if kind == "bool" and text.lower() in _TRUE + _FALSE:
         return text.lower() in _TRUE
     try:
-        if "_" in text:  # Python alone reads 1_000 as a number.
+        if "_" in text:  # Only Python reads 1_000 as a number.
             return text
         return {"int": int, "float": float}.get(kind, str)(text)
     except ValueError:

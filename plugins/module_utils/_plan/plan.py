@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan: a pure function of what a host can do, what the user asks for, and the release table."""
+"""Compute the plan from what a host can do, the user's request, and the release table, in a pure function."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ def plan(
     asked: Mapping[str, Any],
     microarchitectures: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What the host gets, and why: the mapping of docs/architecture.md, "Plan".
+    """Return what the host gets, and why: the mapping of docs/architecture.md, "Plan".
 
-    capabilities: Capabilities of _capability/facts.py. asked: the mapping of "Request"; its policies carry `holds`, whether their condition holds here.
-    microarchitectures: of _image/microarchitectures.known(), for a request that asks for one.
-    Raises FleetError for a request out of form; what cannot be had is a refusal in the plan, with its remedy.
+    capabilities: Capabilities of _capability/facts.py. asked: the mapping of "Request"; its policies contain `holds`,
+    whether their condition applies here. microarchitectures: of _image/microarchitectures.known(), for a request with
+    one. Raise FleetError for a malformed request. A request that cannot be satisfied is a refusal in the plan, with its
+    remedy.
     """
     draft, host = Draft(), Host(validation.check(capabilities or {}))
     wanted, answers, not_understood, warnings = request.complete(

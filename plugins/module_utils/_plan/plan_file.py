@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file that keeps the plans of a fleet, as JSON."""
+"""Store the plans of a fleet in a JSON file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEEDED = {"models", "server", "refusals"}
 
 
 def write(plans: dict[str, Any], path: str | None, check_mode: bool) -> Decision:
-    """Write the plans unless the file holds them already; return what was decided. path: None for no file."""
+    """Write the plans unless the file contains them already, and return the decision. path: None for no file."""
     if not path:
         return Decision(changed=False)
     after, before = json.dumps(plans, indent=2, sort_keys=True) + "\n", ""
@@ -40,7 +40,7 @@ def write(plans: dict[str, Any], path: str | None, check_mode: bool) -> Decision
 
 
 def read(path: str) -> dict[str, Any]:
-    """The plans that an earlier run wrote: {host: plan or None}."""
+    """Return the plans that an earlier run wrote, {host: plan or None}."""
     try:
         with open(path, encoding="utf-8") as stream:
             plans = json.load(stream)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plans of many hosts as a text that people read: what each class gets, what is refused, why, and what differs from before or from what runs."""
+"""Show the plans of many hosts as a text: what each class gets, what is refused, why, and what differs from earlier plans or from what runs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NO_PLAN = "no plan"
 _LABEL = 12
 _HEADINGS = ("", "HOSTS", "CLASS", "SERVER", "MODELS", "REFUSED")
 _NUMBERS = (0, 1)
-# Columns that may be cut to fit the width, in this order, and what stays of them at least.
+# Columns that may be shortened to fit the width, in this order, with their minimum widths.
 _MAY_SHRINK = {2: 16, 4: 12, 3: 15}
 _FEWEST_COLUMNS = 72
 _COMPARED = ("release", "backend", "image", "build", "models", "server")
 
 
 def text(plans: Mapping[str, Any], earlier: Any = None, width: int = 120, running: Any = None) -> str:
-    """The whole page. plans: {host: plan, or None for a host whose capabilities are not known}; earlier: the same from before, or None.
+    """Return the whole text. plans: {host: plan, or None for a host with unknown capabilities}. earlier: the same of an earlier run, or None.
 
-    running: {host: {seen: now|remembered|None, reason: why not now, differences: [text]}}, or None to leave what runs out.
+    running: {host: {seen: now|remembered|None, reason: why not now, differences: [text]}}, or None to omit what runs.
     """
     width = max(_FEWEST_COLUMNS, width)
     groups = _groups(plans)
@@ -57,7 +57,7 @@ def text(plans: Mapping[str, Any], earlier: Any = None, width: int = 120, runnin
 
 
 def differences(plans: Mapping[str, Any], earlier: Any, width: int = 120) -> list[str]:
-    """Lines: what is planned differently from earlier plans, with the hosts it concerns."""
+    """Return lines about what is planned differently from earlier plans, with the hosts."""
     changes = {
         host: _host_changes(plans.get(host), earlier.get(host), host in plans, host in earlier)
         for host in {*plans, *earlier}
@@ -66,7 +66,7 @@ def differences(plans: Mapping[str, Any], earlier: Any, width: int = 120) -> lis
 
 
 def against_running(running: Any, width: int = 120) -> list[str]:
-    """Lines: what deploying the plans would change on the hosts. running: as in text()."""
+    """Return lines about what deploying the plans would change on the hosts. running: as in text()."""
     known = {host: found["differences"] for host, found in running.items() if found["seen"]}
     lines = ["CHANGES to the servers that run now", *(_by_text(known, width) if known else [])]
     for seen, words in (
@@ -83,7 +83,7 @@ def against_running(running: Any, width: int = 120) -> list[str]:
 
 
 def _by_text(texts: Any, width: int) -> list[str]:
-    """Lines: each text once, with the hosts that have it; or 'nothing'. texts: {host: [text]}."""
+    """Return lines with each text once and its hosts, or 'nothing'. texts: {host: [text]}."""
     hosts: dict[str, Any] = {}
     for host in sorted(texts):
         for line in texts[host]:
@@ -118,7 +118,7 @@ def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _groups(plans: Mapping[str, Any]) -> Any:
-    """[(hosts, plan)]: hosts with one plan together, by class; those without a plan last."""
+    """Return [(hosts, plan)] with the hosts that share a plan together, by class, and hosts without a plan last."""
     found: dict[Any, Any] = {}
     for host in sorted(plans):
         key = json.dumps(plans[host], sort_keys=True) if plans[host] is not None else ""
@@ -129,7 +129,7 @@ def _groups(plans: Mapping[str, Any]) -> Any:
 
 
 def _shared(groups: Any, entries: Any) -> dict[str, Any]:
-    """{words: numbers of the groups}: what is said of more than one group, in the order of deciding."""
+    """Return {text: numbers of the groups} of the texts of more than one group, in the order of decisions."""
     found: dict[Any, Any] = {}
     for number, (_hosts, plan) in enumerate(groups, 1):
         for position, words in enumerate(entries(plan) if plan else ()):
@@ -153,7 +153,7 @@ def _numbers(numbers: Any, count: int) -> str:
 
 
 def _summary(groups: Any, count: int, width: int) -> Iterator[str]:
-    """Lines: the heading, and a table with one row a group."""
+    """Return the heading, and a table with one row per group, as lines."""
     classes = len({plan["host_class"] for _hosts, plan in groups if plan})
     refused = sum(len(hosts) for hosts, plan in groups if plan and plan["refusals"])
     unknown = sum(len(hosts) for hosts, plan in groups if plan is None)
@@ -192,7 +192,7 @@ def _server(plan: Mapping[str, Any]) -> str:
 
 
 def _fitting(widths: Any, width: int) -> Any:
-    """The columns' widths, those that may shrink cut until the row fits."""
+    """Return the columns' widths, with flexible ones reduced until the row fits."""
     widths = list(widths)
     for column, least in _MAY_SHRINK.items():
         excess = sum(widths) + 2 * (len(widths) - 1) - width
@@ -201,7 +201,7 @@ def _fitting(widths: Any, width: int) -> Any:
 
 
 def _cut(cell: str, room: int) -> str:
-    """The cell with its middle left out where it is too long: its ends tell most."""
+    """Return the cell with its middle left out if it is too long, because its ends are most specific."""
     if len(cell) <= room:
         return cell
     head = (room - 2) // 2
@@ -211,7 +211,7 @@ def _cut(cell: str, room: int) -> str:
 def _details(
     number: int, hosts: Sequence[str], plan: Mapping[str, Any], shared: Mapping[str, Any], width: int
 ) -> Iterator[str]:
-    """Lines: one group. What they get and what is refused come first, the reasons after."""
+    """Return the lines about one group: first what its hosts get and what is refused, then the reasons."""
     yield from _wrapped(
         "", f"{number}. {plan['host_class'] if plan else NO_PLAN}: {shortened(hosts)}", width, indented=2
     )
@@ -274,7 +274,7 @@ def _wrapped(start: str, words: str, width: int, indented: int = 0) -> list[str]
 
 
 def shortened(hosts: Sequence[str], most: int = 6) -> str:
-    """The first names of a list of hosts, and how many more there are."""
+    """Return the first names of a list of hosts, and how many more there are."""
     rest = f" and {len(hosts) - most} more" if len(hosts) > most else ""
     return ", ".join(hosts[:most]) + rest
 

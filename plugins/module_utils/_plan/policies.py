@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Policies: what users choose for hosts that can do something. Their conditions are JMESPath over the capabilities; evaluating one is given from outside."""
+"""Check and apply policies: choices for hosts with certain capabilities. Conditions are JMESPath over the capabilities; the caller evaluates them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, looks_secret, one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 
-# What a policy may choose: keys of the request. optimize and batching reach every model that leaves them open.
+# What a policy may choose: keys of the request. optimize and batching apply to every model that does not set them.
 CHOICES = (
     "version",
     "backend",
@@ -99,7 +99,7 @@ _ORDERING = ("lt", "lte", "gt", "gte")
 
 
 def check(policies: Any) -> None:
-    """Raise FleetError for policies whose form is wrong; conditions are checked by check_condition."""
+    """Raise FleetError for malformed policies. check_condition checks the conditions."""
     for number, policy in enumerate(policies):
         where = f"tfserving_policies[{number}]"
         whole = isinstance(policy, dict) and set(policy) - {"holds"} == {"when", "choose"}
@@ -112,9 +112,10 @@ def check(policies: Any) -> None:
 
 
 def check_condition(number: int, condition: str, tree: Any, tokens: Any) -> None:
-    """Raise FleetError when a compiled condition names a field that capabilities do not have, or orders anything but numbers.
+    """Raise FleetError if a compiled condition contains a field that capabilities do not have, or orders anything except numbers.
 
-    tree: JMESPath's syntax tree, {type, value, children}. tokens: its tokens, [{type, value, start}], for the positions.
+    tree: JMESPath's syntax tree, {type, value, children}. tokens: its tokens, [{type, value, start}], for the
+    positions.
     """
     names = [
         token
@@ -127,14 +128,14 @@ def check_condition(number: int, condition: str, tree: Any, tokens: Any) -> None
 
 
 class _Walk:
-    """Follows a syntax tree and the capabilities' fields at once; positions come from the tokens, in which fields and literals have the same order."""
+    """A walk over a syntax tree and the capabilities' fields at once. Positions come from the tokens, which have fields and literals in the same order."""
 
     def __init__(self, number: int, condition: str, names: Any, literals: Any) -> None:
         self.number, self.condition, self.names, self.literals = number, condition, names, literals
         self.last_literal = 0
 
     def visit(self, node: Any, fields: Any) -> Any:
-        """The fields that the node's value has: a mapping, [mapping], or None for a value or what cannot be told."""
+        """Return the fields of the node's value: a mapping, [mapping], or None for a plain or unknown value."""
         return getattr(self, f"_{node['type']}", self._other)(node, fields)
 
     def _field(self, node: Any, fields: Any) -> Any:
@@ -224,9 +225,10 @@ class _Walk:
 
 
 def choose(draft: Draft, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The request with the first policy that holds here applied; policies that hold too, and have no effect, are reported.
+    """Return the request with the first policy that applies here. Report others that apply but have no effect.
 
-    asked["policies"] carry `holds`. A policy wins over defaults and over group-wide values, a model's own optimize and batching over a policy.
+    asked["policies"] contain `holds`. A policy overrides defaults and group-wide values; a model's own optimize and
+    batching override a policy.
     """
     policies = (asked.get("policies") if isinstance(asked, dict) else None) or []
     if not isinstance(policies, list):

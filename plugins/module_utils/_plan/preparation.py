@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for what a request holds that libraries of the controller read: policies (jmespath), documents (yaml), microarchitectures (archspec)."""
+"""Adapter for parts of a request that need libraries of the controller: policies (jmespath), documents (yaml), microarchitectures (archspec)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ except ImportError:
 def prepared(
     capabilities: Mapping[str, Any] | None, request: Any, secret_variables: Callable[[Any], dict[str, Any]]
 ) -> tuple[dict[str, Any], Mapping[str, Any] | None, list[str]]:
-    """(request, microarchitectures, names of secret variables) for the plan: policies say whether they hold on the host, and secret variables are left out.
-    secret_variables: gives those of environment variables, {name: value}, that are shown nowhere."""
+    """Return (request, microarchitectures, names of secret variables) for the plan.
+
+    Policies contain whether they apply to the host, and secret variables are left out. secret_variables: returns the
+    environment variables, {name: value}, that must not be shown.
+    """
     asked = with_documents(dict(request or {}))
     given = asked.get("environment")
     secrets = sorted(secret_variables(given)) if isinstance(given, dict) else []
@@ -39,7 +42,7 @@ def prepared(
 
 
 def with_secrets(made: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """The plan with what becomes of secret variables: the role hands them on, or the embedded server cannot have them."""
+    """Return the plan with a decision about secret variables: the role passes them on, or a refusal because the embedded server does not support them."""
     if not names:
         return made
     if made["backend"] != "embedded":
@@ -71,7 +74,7 @@ def with_secrets(made: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def with_documents(request: dict[str, Any]) -> dict[str, Any]:
-    """The request with the texts among its options that are whole compose files or manifests as what they hold."""
+    """Return the request with whole compose files and manifests among its options parsed."""
     given = request.get("options")
     return dict(request, options=[_document(line) for line in given]) if isinstance(given, list) else request
 
@@ -90,7 +93,7 @@ def _document(line: Any) -> Any:
 
 
 def _with_verdicts(capabilities: Mapping[str, Any] | None, request: dict[str, Any]) -> dict[str, Any]:
-    """The request whose policies carry whether their condition holds for these capabilities."""
+    """Return the request with policies that contain whether their condition applies to these capabilities."""
     given = request.get("policies")
     if not given or not isinstance(given, list):
         return request

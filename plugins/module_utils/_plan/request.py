@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user asks for, checked and completed. Faults of form raise FleetError; what cannot be had is refused later, by the plan."""
+"""Check and complete the user's request. Malformed requests raise FleetError; the plan later refuses what cannot be satisfied."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ BACKENDS = ("auto", "docker", "embedded")
 GOALS = ("online", "bulk")
 GPUS = ("auto", "none", "require")
 GPU_SERVERS = ("one", "per_gpu")
-OPTIMIZE = ("auto", *variants.FORMS)
+OPTIMIZE = ("auto", *variants.VARIANTS)
 _NUMBER = (int, float)
 _LONGEST_MS = 3600000
 _SPOKEN = {str: "a text", bool: "true or false", _NUMBER: "a number", list: "a list", dict: "a mapping"}
 
-# Key -> (type, default). The variables are these names behind tfserving_.
+# Key -> (type, default). The variables are these names with the prefix tfserving_.
 KEYS: dict[str, tuple[Any, Any]] = {
     "version": (str, None),
     "models": (list, ()),
@@ -79,7 +79,7 @@ MODEL_KEYS = (
 )
 
 
-# Keys of a model that hold numbers or truth values.
+# Keys of a model that contain numbers or Booleans.
 _NUMBERS = {
     "size_bytes": int,
     "allowed_loss": float,
@@ -90,7 +90,7 @@ _NUMBERS = {
 
 
 def with_texts_as_keys(request: Any, where: Any = None) -> Any:
-    """Return the request; raise FleetError for a key of whatever mapping in it that is no text, as YAML reads 1, 1.5, null or true."""
+    """Return the request. Raise FleetError for a key of any mapping in it that is not a string, because YAML reads 1, 1.5, null and true as other types."""
     held = request.items() if isinstance(request, dict) else enumerate(request) if isinstance(request, list) else ()
     for key, value in held:
         if isinstance(request, dict) and not isinstance(key, str):
@@ -105,10 +105,10 @@ def with_texts_as_keys(request: Any, where: Any = None) -> Any:
 
 
 def complete(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list[str]]:
-    """The request with every key of KEYS and every model's own, after its `options` were understood; answers: what was made of them.
+    """Return (request, answers, refusals, warnings): the request with every key of KEYS and of each model, with its `options` applied.
 
-    Returns (request, answers, refusals, warnings); answers are [{given, today, reason}] and refusals keyword arguments of Draft.refuse.
-    Raises FleetError on unknown keys, wrong types and values outside what is allowed.
+    answers are [{given, today, reason}], and refusals keyword arguments of Draft.refuse. Raise FleetError on unknown
+    keys, wrong types and values that are not allowed.
     """
     _known("the request", request, KEYS)
     wanted = {key: _typed(f"tfserving_{key}", request.get(key), kind, default) for key, (kind, default) in KEYS.items()}
@@ -132,7 +132,7 @@ def complete(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list[s
 
 
 def _model(number: int, model: dict[str, Any], batching: Any) -> dict[str, Any]:
-    """The model with all its keys. batching: what the flag enable_batching says for models that leave it open; the plan sets the flag itself."""
+    """Return the model with all its keys. batching: the value of the flag enable_batching for models that leave it open; the plan sets the flag itself."""
     where = f"tfserving_models[{number}]"
     if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not model["name"]:
         raise FleetError(f"{model!r} is not a mapping with a name", where=where)
@@ -170,7 +170,7 @@ def _typed(name: str, value: Any, kind: Any, default: Any) -> Any:
 
 
 def _in_quotes(value: Any) -> str | None:
-    """What to do about a number in the place of a text, or None. YAML drops a zero at the end: 2.20 arrives as 2.2, and the two look the same."""
+    """Return how to correct a number in place of a string, or None. YAML drops a trailing zero: 2.20 becomes 2.2, which cannot be distinguished."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     other = (
@@ -180,7 +180,7 @@ def _in_quotes(value: Any) -> str | None:
 
 
 def _of_command_line(value: Any, kind: Any) -> Any:
-    """The value; a text that says true, false or a number as that, because -e name=value hands over texts alone."""
+    """Return the value. Convert a text that spells true, false or a number, because -e name=value passes only texts."""
     if not isinstance(value, str):
         return value
     if kind is bool:

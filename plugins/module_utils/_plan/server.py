@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which server a host gets: the release and the backend."""
+"""Choose the release and the backend of a host's server."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ NOT_TENSORFLOW_SERVING = (
 )
 # Docker's default seccomp profile has known clone3 since then (moby/moby#42681, notes of release 20.10.10); earlier it answers EPERM.
 _FIRST_DOCKER_WITH_CLONE3 = (20, 10, 10)
-# What a server has without a container, of that which start lines say.
+# The variables in start lines that also apply to a server without a container.
 _WITHOUT_CONTAINER = ("name", "grpc_port", "rest_port")
 _WHEEL_NEEDS = "TensorFlow's packages need an x86-64 CPU with AVX, or aarch64"
-# Keys of the request that only TensorFlow Serving can satisfy; the embedded server does not take its place.
+# Keys of the request that only TensorFlow Serving can satisfy, so the embedded server does not replace it.
 OF_TENSORFLOW_SERVING = ("image", "build", "version", "engine_socket")
 _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
 def choose_release(draft: Draft, wanted: dict[str, Any]) -> Any:
-    """The table's row to plan with, or None when refused."""
+    """Return the table's row to plan with, or None if refused."""
     if wanted["version"] is None:
         return draft.decide(
             "release",
@@ -50,7 +50,7 @@ def choose_release(draft: Draft, wanted: dict[str, Any]) -> Any:
 
 
 def choose_backend(draft: Draft, host: Host, wanted: dict[str, Any], release: str) -> Any:
-    """'docker', 'embedded', or None when refused."""
+    """Return 'docker', 'embedded', or None if refused."""
     problem = host.engine_problem
     named = next((f"tfserving_{key}" for key in OF_TENSORFLOW_SERVING if wanted[key]), None)
     if problem and (wanted["backend"] == "docker" or (wanted["backend"] == "auto" and named)):
@@ -97,7 +97,7 @@ def choose_backend(draft: Draft, host: Host, wanted: dict[str, Any], release: st
 
 
 def of_start_lines(draft: Draft, given: Any, backend: str) -> dict[str, Any]:
-    """{serve: what start lines say of the role tfs_server's variables}, without what the backend does not have; empty where that is nothing."""
+    """Return {serve: the role tfs_server's variables in start lines} without those that the backend does not have, or an empty mapping."""
     kept = {name: value for name, value in given.items() if backend == "docker" or name in _WITHOUT_CONTAINER}
     dropped = sorted(set(given) - set(kept))
     if dropped:

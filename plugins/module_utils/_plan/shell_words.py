@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands of a shell that start a server: their words, and what each word is.
+"""Split shell commands that start a server into words, and determine what each word is.
 
 The result is a list of Items: one option, variable, image or word each.
 """
@@ -15,7 +15,8 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 
-# Options of docker run that take no value, and the letters of those that have one. Source: `docker run --help` of Docker 28.2; replace is Podman's.
+# Options of docker run without a value, and the letters of those with one. Source: `docker run --help` of Docker 28.2;
+# replace is Podman's.
 SWITCHES = frozenset(
     """
     detach disable-content-trust help init interactive no-healthcheck oom-kill-disable privileged publish-all quiet read-only replace rm sig-proxy tty
@@ -54,7 +55,7 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTINUED = re.compile(r"(?:\\|(?<=\s)[`^])[ \t]*\r?\n")
 _COMMENT_LINE = re.compile(r"^[ \t]*#.*\n?", re.MULTILINE)
 _HERE_DOCUMENT = re.compile(r"(<<-?\s*(['\"]?)(\w+)\2[^\n]*)\n.*?^\s*\3[ \t]*$", re.DOTALL | re.MULTILINE)
-# What word processors make of quotes, dashes and blanks.
+# What word processors substitute for quotes, dashes and blanks.
 _TYPESET = str.maketrans(
     {
         "\u201c": '"',
@@ -68,7 +69,7 @@ _TYPESET = str.maketrans(
     }
 )
 _DASH = re.compile(r"(?<!\S)[\u2010-\u2015]+(?=(\w?))(?=\w(\w?))")
-# A substitution that is not quoted is one word, whatever stands in it.
+# An unquoted substitution is one word, whatever it contains.
 _SUBSTITUTION = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*"|(\$\([^()]*\)|`[^`]*`)""", re.DOTALL)
 _APART = " \t;&|<>\"'"
 _HIDDEN = {ord(sign): chr(0xE000 + number) for number, sign in enumerate(_APART)}
@@ -80,7 +81,7 @@ _PORT = re.compile(r"(?:\d+(?:\.\d+){3}:)?\d{1,5}:\d{1,5}(?:/tcp)?")
 _MOUNT = re.compile(r"(?:\.{0,2}/|~|\$)[^:]*:/[^:]*(?::[a-zA-Z,]+)?")
 _FUNCTION = re.compile(r"\w+\(\)")
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
-# Programs that start another one: the options of theirs that have a value, and how many words of theirs stand in front of the command.
+# Programs that start another one: their options that have a value, and how many of their words precede the command.
 _WRAPPERS = {
     "sudo": ("-u -g -h -p -C -D -r -t -T", 0),
     "env": ("-u -C", 0),
@@ -97,7 +98,7 @@ _WRAPPERS = {
     "numactl": ("-N -m -C -i -p", 0),
     **dict.fromkeys("nohup setsid command export tini dumb-init catchsegv".split(), ("", 0)),
 }
-# What numactl's options for CPUs and memory nodes are to docker run.
+# docker run's equivalents of numactl's options for CPUs and memory nodes.
 _NUMACTL = {
     **dict.fromkeys(("-C", "--physcpubind"), "cpuset-cpus"),
     **dict.fromkeys(
@@ -105,14 +106,14 @@ _NUMACTL = {
     ),
 }
 _ENGINES = ("docker", "podman", "nvidia-docker", "nerdctl")
-# Commands that start no server, and are passed over.
+# Commands that do not start a server, and are skipped.
 _PREPARING = frozenset(
     """
     cd echo printf mkdir sleep wait source . pwd true false exit return chmod chown cat trap set unset shopt read rm cp mv ln kill pkill test [ [[ for case
     tee logger grep sed awk ts head tail break continue local apt-get pip curl wget""".split()
 )
 _CONTROL = frozenset("if then elif else fi while until do done esac function { } ! ( )".split())
-# Programs whose words mean nothing to docker run: what they start is not taken apart.
+# Programs whose words mean nothing to docker run: the command that they start is not analyzed.
 _OTHER_STARTERS = ("docker-compose", "kubectl", "helm", "singularity", "apptainer", "enroot", "srun")
 _NOT_STARTING = frozenset(
     "pull stop rm kill logs build ps images exec login cp tag push network volume inspect start restart wait".split()
@@ -121,9 +122,11 @@ _NOT_STARTING = frozenset(
 
 @dataclass(frozen=True)
 class Item:
-    """kind: flag, docker, environment, image, silent (it sets nothing), or word. value: None where there is none. given: the Item alone, as a line.
+    """One word.
 
-    spelling: how a flag is written other than the server reads it: blank (its value stands behind one), dash (a single one), no (in front of its name).
+    kind: flag, docker, environment, image, silent (it sets nothing), or word. value: None without one. given: the Item
+    alone, as a line. spelling: how a flag differs from what the server reads: blank (its value follows a blank), dash
+    (a single dash), no (in front of its name).
     """
 
     kind: str
@@ -134,18 +137,18 @@ class Item:
 
 
 def joined(text: str) -> Any:
-    """The lines of a script, those that go on on the next one put together; without comment lines and the documents that a script writes."""
+    """Return the lines of a script with continued lines joined, without comment lines and the documents that a script writes."""
     text = _DASH.sub(lambda found: "--" if found.group(2) else "-", text.translate(_TYPESET))
     return _CONTINUED.sub(" ", _COMMENT_LINE.sub("", _HERE_DOCUMENT.sub(r"\1", text))).splitlines()
 
 
 def of_line(text: str) -> list[Any]:
-    """The Items of a line of a shell."""
+    """Return the Items of a line of a shell."""
     return [item for command in _commands(text) for item in of_words(command)]
 
 
 def _commands(text: str) -> list[list[str]]:
-    """The commands of a line, each a list of words: pipes, lists and redirections of a shell end them or are left out."""
+    """Return the commands of a line, each a list of words. Pipes, lists and redirections of a shell end a command or are left out."""
     commands: list[list[str]] = [[]]
     skipped = False
     for word in split(text):
@@ -164,7 +167,7 @@ def _commands(text: str) -> list[list[str]]:
 
 
 def split(text: str) -> list[str]:
-    """The words of a line as a shell makes them; a quote that is not closed is taken for a character."""
+    """Return the words of a line as a shell splits it. An unclosed quote is an ordinary character."""
     text = _SUBSTITUTION.sub(lambda found: found.group().translate(_HIDDEN) if found.group(1) else found.group(), text)
     return [word.translate(_SHOWN) for word in _split(text)]
 
@@ -186,7 +189,7 @@ def _split(text: str) -> list[str]:
 
 
 def of_words(words: list[str]) -> list[Item]:
-    """The Items of a command's words."""
+    """Return the Items of a command's words."""
     words = [word for word in words if word not in ("$@", "$*", "\\", ",")]
     while words and (words[0] in _CONTROL or _FUNCTION.fullmatch(words[0])):
         words = words[1:]
@@ -218,12 +221,12 @@ def of_words(words: list[str]) -> list[Item]:
 
 
 def _program(word: str) -> str:
-    """The program that a word may name; empty for an option and for a variable, whose values may end alike."""
+    """Return the program that a word may name; empty for an option and for a variable, whose values may have the same ending."""
     return "" if re.match(r"-|\w+=", word) else word.rpartition("/")[2]
 
 
 def _of_wrapper(name: str, words: list[str], at: int) -> Any:
-    """(the Items of a wrapper's own words, the place of the command that it starts)."""
+    """Return (the Items of a wrapper's own words, the index of the command that it starts)."""
     valued, positional = _WRAPPERS[name]
     found, options = [], []
     while at < len(words) and words[at].startswith("-") and words[at] != "--":
@@ -244,7 +247,7 @@ def _of_wrapper(name: str, words: list[str], at: int) -> Any:
 
 
 def _of_mask(text: str) -> Any:
-    """A list of CPUs for a mask in hexadecimal; a text that is not one is returned as it is."""
+    """Return the list of CPUs of a hexadecimal mask, or the text unchanged if it is not one."""
     try:
         mask = int(text, 16)
     except ValueError:
@@ -253,7 +256,7 @@ def _of_mask(text: str) -> Any:
 
 
 def _of_engine(words: list[str], engine: str) -> list[Item]:
-    """The Items of docker's own words: those of run, up to the image, and the server's behind it. Other commands start nothing."""
+    """Return the Items of docker's own words: those of run up to the image, and the server's after it. Other commands start nothing."""
     words = _apart(words[1:] if words[:1] == ["container"] else words)
     command = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
     if words[command : command + 1] not in (["run"], ["create"]):
@@ -282,7 +285,7 @@ def _build_arguments(words: list[str]) -> list[str]:
 
 
 def _item(words: list[str], at: int) -> tuple[Item, int]:
-    """(the Item at a place, the place behind it)."""
+    """Return (the Item at an index, the index after it)."""
     word, following = words[at], words[at + 1] if at + 1 < len(words) else None
     option = re.fullmatch(r"--?(?P<name>[^=]+)(?P<equals>=?)(?P<value>.*)", word, re.DOTALL)
     name, equals, value = option.groups() if option else (word, "", "")
@@ -321,7 +324,7 @@ def _server_flag(name: str) -> Any:
 
 
 def _apart(words: list[str]) -> list[str]:
-    """The words with switches that share a dash apart: -itd is -i -t -d."""
+    """Return the words with combined switches separated: -itd is -i -t -d."""
     found = []
     for word in words:
         while re.match(r"-[A-Za-z]{2}", word) and LETTERS.get(word[1]) in SWITCHES and word[2] in LETTERS:
@@ -332,7 +335,7 @@ def _apart(words: list[str]) -> list[str]:
 
 
 def takes_a_value(word: str) -> bool:
-    """Whether an option stands alone in this word, and its value in the next one."""
+    """Return whether this word is only an option, with its value in the next word."""
     name = (
         LETTERS.get(word[1:], "")
         if len(word) == 2 and word.startswith("-")
@@ -344,7 +347,7 @@ def takes_a_value(word: str) -> bool:
 
 
 def begins_a_command(word: str) -> bool:
-    """Whether a word is a program after which further words belong to one command."""
+    """Return whether a word is a program, so that the following words belong to the same command."""
     return word.rpartition("/")[2] in (*_ENGINES, *_SHELLS, *SERVERS, *_WRAPPERS, *_OTHER_STARTERS)
 
 
@@ -353,7 +356,7 @@ def _looks_like_a_value(word: str) -> bool:
 
 
 def docker(name: str, value: Any) -> Item:
-    """The Item of an option of docker run; a variable with its value is one of the environment."""
+    """Return the Item of an option of docker run. A variable with its value is an Item of the environment."""
     spelt = None if value is None else str(value)
     variable, equals, setting = (spelt or "").partition("=")
     if name == "env" and equals and VARIABLE.fullmatch(variable):
@@ -362,10 +365,10 @@ def docker(name: str, value: Any) -> Item:
 
 
 def environment(name: Any, value: Any) -> Item:
-    """The Item of a variable."""
+    """Return the Item of a variable."""
     return Item("environment", name, str(value), f"{name}={shlex.quote(str(value))}")
 
 
 def image(name: str) -> Item:
-    """The Item of an image."""
+    """Return the Item of an image."""
     return Item("image", str(name), None, f"image: {name}")

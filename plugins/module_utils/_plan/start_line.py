@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start lines as users have them, out of scripts, Docker files, compose files, Kubernetes manifests, units of systemd and supervisord.
+"""Read start lines in the forms that users have: scripts, Docker files, compose files, Kubernetes manifests, units of systemd and supervisord.
 
-The result is a list of Items (_plan/shell_words.py). What an Item means is for _plan/option_lines.py and _plan/docker_options.py to say.
+The result is a list of Items (_plan/shell_words.py). _plan/option_lines.py and _plan/docker_options.py determine what
+an Item means.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan.shell_words 
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import table
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
 
-# Keys of a compose file's service, and of a Kubernetes container: what docker run has for them.
+# docker run's equivalents of the keys of a compose file's service, and of a Kubernetes container.
 _COMPOSE = {
     "container_name": "name",
     "cpus": "cpus",
@@ -83,12 +84,12 @@ _COMPOSE_SWITCHES = {
     "oom_kill_disable": "oom-kill-disable",
     "stdin": "interactive",
 }
-# Keys of a pod that hold for each of its containers.
+# Keys of a pod that apply to each of its containers.
 _OF_HOST = {"hostNetwork": "network", "hostIPC": "ipc", "hostPID": "pid"}
-# What compose calls Docker's restart policies.
+# The names of Docker's restart policies in compose.
 _CONDITIONS = {"none": "no", "any": "always"}
 _COMMANDS = ("command", "args", "entrypoint")
-# Keys that only hold others, or say nothing of how the server runs.
+# Keys that only contain others, or do not describe how the server runs.
 _SILENT = frozenset(
     """
     version services apiVersion kind metadata spec template containers resources limits requests reservations deploy name healthcheck depends_on
@@ -106,7 +107,8 @@ _DOCKERFILE = re.compile(
     r"(CMD|ENTRYPOINT|ENV|ARG|FROM|EXPOSE|USER|WORKDIR|RUN|COPY|ADD|LABEL|VOLUME|HEALTHCHECK|SHELL|STOPSIGNAL|ONBUILD|MAINTAINER)\s+(.*)",
     re.DOTALL,
 )
-# Settings of a unit of systemd (systemd.exec(5), systemd.resource-control(5)): what docker run has for them. Limit* and Exec* are told by their beginnings.
+# docker run's equivalents of settings of a systemd unit (systemd.exec(5), systemd.resource-control(5)). Limit* and
+# Exec* are recognized by their beginnings.
 _UNIT = {
     "EnvironmentFile": "env-file",
     "User": "user",
@@ -127,20 +129,20 @@ _UNIT = {
 _SECTION = re.compile(r"\[[\w:.-]+\]")
 _UNIT_LINE = re.compile(r"([A-Z][A-Za-z]+[a-z]\w*)\s*=\s*(.*)", re.DOTALL)
 _SETTING = re.compile(r"([a-z_]+)\s*=\s*(.*)", re.DOTALL)
-# A list that has a name, as in JSON, HCL, TOML and Python.
+# A list with a name, as in JSON, HCL, TOML and Python.
 _NAMED_LIST = re.compile(r"\"?([A-Za-z_]\w*)\"?\s*[:=]\s*(\[.*\])[,;]?", re.DOTALL)
-# A variable of Kubernetes on two lines, and where its value comes from.
+# A variable of Kubernetes on two lines, and the source of its value.
 _TWO_LINES = re.compile(
     r"^[ \t]*-?[ \t]*name:[ \t]*[\"']?(\w+)[\"']?[ \t]*\r?\n[ \t]*value(From)?:[ \t]*(.*)$", re.MULTILINE
 )
 # How cmd, PowerShell and csh set a variable.
 _ASSIGNED = re.compile(r"(?:(?i:set)\s+(?=\"?\w+=)|\$[Ee]nv:|setenv\s+)\"?(\w+)(?:\s*=\s*|\s+)(.*)", re.DOTALL)
-# What opens or closes a list or a block around lines.
+# What opens or closes a list or a block of lines.
 _BRACKET = re.compile(r"\"?\w*\"?\s*[:=]?\s*[\[{(]|[\]})]+[,;]?")
 
 
 def items(given: Any) -> list[Item]:
-    """The Items of what a user pasted: a text of one or many lines, a list of words, or a mapping out of a compose file or a manifest."""
+    """Return the Items of a user's start lines: a text of one or more lines, a list of words, or a mapping from a compose file or a manifest."""
     if isinstance(given, dict):
         return list(_variables([given]) if "name" in given and set(given) <= _VARIABLE else _of_mapping(given))
     if isinstance(given, (list, tuple)):
@@ -164,7 +166,7 @@ def items(given: Any) -> list[Item]:
 
 
 def _of_line(text: str, section: str | None = None) -> list[Item]:
-    """The Items of one line, out of its clothes. section: that of the unit or configuration in which it stands, or None."""
+    """Return the Items of one line without its prefixes. section: of the unit or configuration that contains it, or None."""
     while re.match(r"[-$>]\s+\S", text):
         text = text[1:].lstrip()
     text = text.rstrip("\\").rstrip()
@@ -192,7 +194,7 @@ def _of_line(text: str, section: str | None = None) -> list[Item]:
 
 
 def _of_unit(key: str, value: Any) -> list[Item]:
-    """The Items of a setting of systemd; those of an empty value reset what an earlier line set, and set nothing."""
+    """Return the Items of a systemd setting. An empty value resets an earlier line, and has no Items that set something."""
     if key == "Environment":
         return shell_words.of_words(shell_words.split(value))
     if key == "ExecStart":
@@ -206,7 +208,7 @@ def _of_unit(key: str, value: Any) -> list[Item]:
 
 
 def _of_setting(key: str, value: Any) -> list[Item]:
-    """The Items of a setting of supervisord."""
+    """Return the Items of a setting of supervisord."""
     if key == "command":
         return _of_line(value)
     if key == "environment":
@@ -215,7 +217,7 @@ def _of_setting(key: str, value: Any) -> list[Item]:
 
 
 def _plain(text: str) -> str | None:
-    """A YAML value on one line, without its comment; None for none."""
+    """Return a YAML value on one line, without its comment, or None."""
     text = re.sub(r"\s+#.*$", "", text or "").strip().rstrip(",")
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1]
@@ -243,7 +245,7 @@ def _of_docker_file(instruction: str, rest: str) -> list[Item]:
 
 
 def _listed(text: str) -> list[str]:
-    """The words of a list in brackets, as JSON or as YAML has it."""
+    """Return the words of a list in brackets, as in JSON or YAML."""
     text = text.rstrip(", ")
     try:
         return [str(word) for word in json.loads(text)]
@@ -252,7 +254,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _of_key(key: str, value: Any) -> list[Item]:
-    """The Items of one line, key: value, of a compose file, a manifest, or a list of flags in YAML."""
+    """Return the Items of one line, key: value, of a compose file, a manifest, or a list of flags in YAML."""
     if key in _COMMANDS:
         return _of_line(value) if value else []
     if key == "image":
@@ -280,7 +282,7 @@ def _of_mapping(given: Any) -> Iterator[Item]:
 
 
 def _services(given: Any) -> list[Any]:
-    """The services or containers of a document that serve; all of them where none looks like it."""
+    """Return the services or containers of a document that look like a model server, or all of them if none does."""
     named = all(isinstance(one, dict) and {"image", *_COMMANDS} & set(one) for one in given.values())
     listed = given if named else given.get("services")
     found = (
@@ -297,7 +299,7 @@ def _services(given: Any) -> list[Any]:
 
 
 def _containers(given: Any) -> Iterator[Any]:
-    """The containers of a manifest, each with what its pod sets for all of them."""
+    """Return the containers of a manifest, each with the settings of its pod."""
     inner = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
     listed = given.get("containers") if isinstance(given, dict) else None
     for one in listed if isinstance(listed, list) else ():
@@ -389,7 +391,7 @@ def _variables(given: Any) -> Iterator[Item]:
 
 
 def _port(one: Any) -> str | None:
-    """A published port as docker run spells it; None for a port that a container only has."""
+    """Return a published port in the spelling of docker run, or None for a port that is only inside a container."""
     if not isinstance(one, dict):
         return str(one)
     inside, outside = one.get("target") or one.get("containerPort"), one.get("published") or one.get("hostPort")

@@ -57,7 +57,8 @@ def request_block(path: str, authority: str, deadline_s: float, secure: bool = F
         (b"\x00" + text("te"), "trailers"),
         (b"\x00" + text("grpc-timeout"), f"{max(1, round(deadline_s * 1000))}m"),
     ]
-    # 0x83, 0x86 and 0x87 are ":method: POST", ":scheme: http" and https of the static table; :path (4), :authority (1) and content-type (31) are from it too.
+    # 0x83, 0x86 and 0x87 are ":method: POST", ":scheme: http" and https of the static table, which also contains :path
+    # (4), :authority (1) and content-type (31).
     return (b"\x83\x87" if secure else b"\x83\x86") + b"".join(name + text(value) for name, value in fields)
 
 

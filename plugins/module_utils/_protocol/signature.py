@@ -145,7 +145,7 @@ def faults(signatures: Signatures | None) -> list[str]:
 
 
 def refusal(signatures: Signatures, name: str) -> str | None:
-    """Return why a model is not published, or None: the named signature, or any if there is none of that name, reads what loading does not restore."""
+    """Return why a model is not published, or None: the named signature (or any, if that does not exist) reads what loading does not restore."""
     meant = {name: signatures[name]} if name in signatures else signatures
     return next((f"signature {one}: {unset(meant[one])}" for one in sorted(meant) if unset(meant[one])), None)
 

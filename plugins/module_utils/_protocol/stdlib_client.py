@@ -105,7 +105,7 @@ class _Call:
         return bytes(self._answer[5:])
 
     def _take(self) -> bool:
-        """Take the next frame; True after the last one. Raises ServerFault for a status that is not OK."""
+        """Read the next frame. Return True after the last one. Raise ServerFault for a status that is not OK."""
         head = self._bytes(9)
         kind, flags, stream = head[3], head[4], http2.STREAM.unpack_from(head, 5)[0] & http2.LARGEST_WINDOW
         payload = self._bytes(int.from_bytes(head[:3], "big"))
@@ -173,8 +173,10 @@ def page(address: str, port: int, path: str) -> tuple[int, str] | None:
 
 
 def arrays(path: str, prefix: str, limit: int | None = None, needed: bool = True) -> dict[str, Tensor]:
-    """Return {name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each. Raise FleetError also if there
-    are none and some are needed."""
+    """Return {name: Tensor} of the arrays of a NumPy archive whose names begin with prefix, at most limit examples of each.
+
+    Raise FleetError, also if needed and no array has the prefix.
+    """
     try:
         with bounded_archives.arrays(path) as reading:
             found = {

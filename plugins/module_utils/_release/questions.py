@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions to the release table. A release is a text like "2.20.0"; every function takes one that known() or nearest() returned."""
+"""Query the release table. A release is a text like "2.20.0"; every function takes one that known() or nearest() returned."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class FlagProblem(TypedDict):
     flag: str
     reason: str
     remedy: str
-    change: dict[str, Any]  # flag: corrected value, or None to leave the flag out; with it the problem is gone
+    change: dict[str, Any]  # flag: corrected value, or None to omit the flag; this removes the problem
 
 
 class Support(TypedDict):
     """What a release does with a GPU."""
 
     supported: bool
-    just_in_time: bool  # no machine code for this GPU is in the image; the driver compiles PTX at first use
+    just_in_time: bool  # the image has no machine code for this GPU; the driver compiles PTX at first use
     reason: str
     remedy: str | None
-    releases: tuple[str, ...]  # those whose images do support it, oldest first
+    releases: tuple[str, ...]  # releases whose images support it, oldest first
 
 
 _FIRST_UBUNTU_WITH_CLONE3 = 22.04
@@ -49,12 +49,12 @@ _TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "stri
 
 
 def releases() -> tuple[str, ...]:
-    """The table's releases, oldest first."""
+    """Return the table's releases, oldest first."""
     return table.RELEASES
 
 
 def parse(release: str, option: str = "tfserving_version") -> tuple[int, int, int | None]:
-    """(major, minor, patch or None) of a release's name; raise FleetError for anything else, such as 'latest'. option: what it was given by."""
+    """Return (major, minor, patch or None) of a release's name. Raise FleetError for anything else, such as 'latest'. option: where it was set."""
     text = str(release)
     found = _RELEASE.match(text)
     if not found:
@@ -76,9 +76,11 @@ def parse(release: str, option: str = "tfserving_version") -> tuple[int, int, in
 
 @functools.cache
 def nearest(release: str) -> str:
-    """The release that a name means: for 2.20 the newest 2.20.x that the table has; one newer than the table stays, and has its last row.
+    """Return the release that a name means: for 2.20, the newest 2.20.x in the table.
 
-    Raises FleetError for a name that is no release, is older than the table, or was never tagged.
+    A release newer than the table is returned unchanged and uses its last row.
+
+    Raise FleetError for an invalid name, and for a release that is older than the table or was never tagged.
     """
     major, minor, patch = parse(release)
     same_minor = [known for known in table.RELEASES if numbers(known)[:2] == (major, minor)]
@@ -98,7 +100,7 @@ def nearest(release: str) -> str:
 
 
 def instead_of(release: str) -> str:
-    """The release to name in place of one that parse() or nearest() refuses: that in an image's tag, the newest of the same minor, else the newest of all."""
+    """Return the release to suggest instead of an invalid one: that in an image's tag, the newest of the same minor, or the newest of all."""
     found = _MEANT.search(re.split("[/:]", str(release).partition("@")[0])[-1])
     if found and (found[0] in table.RELEASES or numbers(found[0]) > numbers(table.RELEASES[-1])):
         return found[0]
@@ -107,28 +109,28 @@ def instead_of(release: str) -> str:
 
 
 def is_newer_than_table(release: str) -> bool:
-    """Whether the table can only answer with its last row."""
+    """Return whether only the table's last row can apply."""
     major, minor, patch = parse(release)
     return (major, minor, patch or 0) > numbers(table.RELEASES[-1])
 
 
 def cell(name: str, release: str) -> Any:
-    """A fact of the table at a release, for instance cell("cuda", "2.20.0") is "12.5"."""
+    """Return a value of the table for a release. For example, cell("cuda", "2.20.0") is "12.5"."""
     return _pair(name, release)[1]
 
 
 def source(name: str, release: str) -> str:
-    """Where a cell, a flag or a batching field has it from: a file of upstream's repository and the tag at which the value appeared."""
+    """Return the source of a cell, a flag or a batching field: a file of upstream's repository, and the tag at which the value appeared."""
     if name in table.FLAGS:
         return f"tensorflow_serving/model_servers/main.cc@{table.FLAGS[name][2]}"
     if name in table.BATCHING_FIELDS:
         return f"tensorflow_serving/servables/tensorflow/session_bundle_config.proto@{table.BATCHING_FIELDS[name][3]}"
-    where = (table.READ.get(name) or table.TOLD[name])[0].replace("SERVING/", "tensorflow_serving/")
+    where = (table.READ.get(name) or table.DERIVED[name])[0].replace("SERVING/", "tensorflow_serving/")
     return f"{where}@{_pair(name, release)[0]}"
 
 
 def sources(release: str) -> tuple[str, str]:
-    """(commit, tree id) of a release's sources, both 40 hexadecimal digits. Raises FleetError for a release that is newer than the table."""
+    """Return (commit, tree id) of a release's sources, both 40 hexadecimal digits. Raise FleetError for a release newer than the table."""
     if release not in table.SOURCES:
         raise FleetError(
             f"the release table has no checksum of the sources of {release}",
@@ -139,13 +141,13 @@ def sources(release: str) -> tuple[str, str]:
 
 
 def flags(release: str) -> dict[str, Flag]:
-    """The flags that the server of a release knows, by name."""
+    """Return the flags that the server of a release knows, by name."""
     return dict(_flags(release))
 
 
 @functools.cache
 def batching_fields(release: str) -> dict[str, tuple[int, str]]:
-    """The fields of BatchingParameters: number and type by name."""
+    """Return the number and type of each field of BatchingParameters, by name."""
     return {
         name: (number, kind)
         for name, (number, kind, _default, first) in table.BATCHING_FIELDS.items()
@@ -154,13 +156,13 @@ def batching_fields(release: str) -> dict[str, tuple[int, str]]:
 
 
 def row(release: str) -> dict[str, Any]:
-    """All that tools/release-table can compare: every READ cell, flags and batching_fields, lists for tuples as upstream is read."""
+    """Return everything that tools/release-table compares: every READ cell, flags and batching_fields, with lists instead of tuples, as read from upstream."""
     cells = {name: _plain(cell(name, release)) for name in table.READ}
     return dict(cells, flags=flags(release), batching_fields=batching_fields(release))
 
 
 def typed(name: str, value: Any) -> Any:
-    """The value of a flag; a text that spells a number or a truth value as that, where the flag takes one."""
+    """Return the value of a flag. Convert a text that spells a number or a Boolean if the flag takes one."""
     kind = {"int": int, "float": float, "bool": bool}.get(
         table.FLAGS.get(table.FORMER_FLAGS.get(name, (name,))[0], ("",))[0]
     )
@@ -168,47 +170,50 @@ def typed(name: str, value: Any) -> Any:
 
 
 def tflite_flag(release: str) -> str | None:
-    """The flag that makes the server take model.tflite before the SavedModel."""
+    """Return the flag with which the server prefers model.tflite to the SavedModel."""
     return table.TFLITE["flag"] if table.TFLITE["flag"] in _flags(release) else None
 
 
 def first_release_with_flag(name: str) -> str | None:
-    """The first release whose server knows the flag; None for a flag that no release knows."""
+    """Return the first release whose server knows the flag, or None if no release knows it."""
     return table.FLAGS[name][2] if name in table.FLAGS else None
 
 
 def check_flags(release: str, given: Mapping[str, Any]) -> list[FlagProblem]:
-    """What is wrong with flags for a release. given: names without dashes and their values.
+    """Return what is wrong with flags for a release. given: names without dashes and their values.
 
-    The server itself would print 'unknown argument' once and serve without the flag.
+    The server itself would print 'unknown argument' once, and serve without the flag.
     """
     found = [_flag_problem(release, name, value) for name, value in sorted(given.items())]
     return [problem for problem in found if problem]
 
 
 def needs_clone3(release: str) -> bool:
-    """Whether the images of a release have a C library that starts threads by clone3: glibc 2.34 and later, Ubuntu's since 22.04."""
+    """Return whether the images of a release have a C library that starts threads with clone3: glibc 2.34 and later, in Ubuntu since 22.04."""
     return float(cell("cpu_base", release).partition(":")[2]) >= _FIRST_UBUNTU_WITH_CLONE3
 
 
 def stock_cpu_flags(release: str) -> tuple[str, ...]:
-    """The CPU flags (the kernel's spelling) that the official image of a release needs."""
+    """Return the CPU flags (in the kernel's spelling) that the official image of a release needs."""
     return tuple(flag for option in cell("release_copts", release) for flag in table.COPT_FLAGS[option])
 
 
 def official_image(release: str, kind: ImageKind = "cpu") -> str:
-    """The official image's name, for instance tensorflow/serving:2.20.0-gpu."""
+    """Return the official image's name, for example tensorflow/serving:2.20.0-gpu."""
     return f"{table.IMAGES['repository']}:{release}{table.IMAGES[kind]}"
 
 
 def official_tag(image: str) -> str | None:
-    """The tag that an official image's name has, latest where it has none; None for the name of another image."""
+    """Return the tag in an official image's name, by default latest, or None for another image."""
     found = _OFFICIAL.fullmatch(image)
     return (found[1] or "latest") if found else None
 
 
 def gpu_support(release: str, compute: ComputeCapability | None, driver: int | None = None) -> Support:
-    """What the GPU image of a release does with a GPU. compute: None when unknown. driver: the driver's major version, or None when unknown."""
+    """Return what the GPU image of a release does with a GPU.
+
+    compute: None if unknown. driver: the driver's major version, or None if unknown.
+    """
     if compute is None:
         return _support(
             False,
@@ -246,12 +251,12 @@ def gpu_support(release: str, compute: ComputeCapability | None, driver: int | N
 
 
 def lowest_driver(release: str) -> int:
-    """The lowest major version of NVIDIA's driver that runs the GPU image of a release."""
+    """Return the lowest major version of NVIDIA's driver that runs the GPU image of a release."""
     return table.LOWEST_DRIVERS[int(cell("cuda", release).partition(".")[0])]
 
 
 def tensorrt_support(release: str, compute: ComputeCapability | None) -> Support:
-    """Whether TF-TRT models run on a GPU. compute: None when unknown."""
+    """Return whether TF-TRT models run on a GPU. compute: None if unknown."""
     fitting = tuple(
         known
         for known in table.RELEASES
@@ -283,29 +288,29 @@ def tensorrt_support(release: str, compute: ComputeCapability | None) -> Support
 
 
 def onednn_by_default(release: str, cpu_flags: Collection[str]) -> bool:
-    """Whether TensorFlow of a release uses oneDNN's operations on this CPU without being asked."""
+    """Return whether TensorFlow of a release uses oneDNN's operations on this CPU by default."""
     return cell("onednn_by_default", release) and any(flag in cpu_flags for flag in table.ONEDNN_DEFAULT_FLAGS)
 
 
 def compiler(release: str, gpu: bool = False) -> Compiler:
-    """The compiler that a release's devel image compiles with."""
+    """Return the compiler of a release's devel image."""
     found: Compiler = cell("gpu_compiler" if gpu else "cpu_compiler", release)
     return found
 
 
 def compilers() -> list[Compiler]:
-    """All that compiler() answers, for whatever release."""
-    return sorted({value for name in ("cpu_compiler", "gpu_compiler") for _release, value in table.TOLD[name][1]})
+    """Return all results of compiler() over all releases."""
+    return sorted({value for name in ("cpu_compiler", "gpu_compiler") for _release, value in table.DERIVED[name][1]})
 
 
 def spelt_compiler(name: str, version: tuple[int, ...]) -> str:
-    """A compiler as people write it, gcc 10.5."""
+    """Return the name of a compiler as people write it: gcc 10.5."""
     return f"{name} {_dotted(version)}"
 
 
 @functools.cache
 def numbers(release: str) -> tuple[int, ...]:
-    """(major, minor, patch) of a name that is a release's, also of TensorFlow: what may stand behind them does not count."""
+    """Return (major, minor, patch) of a release's name, also of TensorFlow. A suffix is ignored."""
     return tuple(int(part) for part in re.findall(r"\d+", release)[:3])
 
 
@@ -315,7 +320,7 @@ def _minors() -> str:
 
 @functools.cache
 def _pair(name: str, release: str) -> tuple[str, Any]:
-    history = (table.READ.get(name) or table.TOLD[name])[1]
+    history = (table.READ.get(name) or table.DERIVED[name])[1]
     return [pair for pair in history if numbers(pair[0]) <= numbers(release)][-1]
 
 
@@ -365,7 +370,7 @@ def _flag_problem(release: str, name: str, value: Any) -> FlagProblem | None:
 
 
 def channel_arguments(text: str) -> list[tuple[str, str | None]]:
-    """[(key, value, or None without '=')] of grpc_channel_arguments, as the server splits it (parseGrpcChannelArgs in server.cc): it strips nothing."""
+    """Return [(key, value, or None without '=')] of grpc_channel_arguments as the server splits it (parseGrpcChannelArgs in server.cc), without stripping."""
     return [
         (key, value if equals else None)
         for key, equals, value in (pair.partition("=") for pair in text.split(",") if text)
@@ -373,7 +378,7 @@ def channel_arguments(text: str) -> list[tuple[str, str | None]]:
 
 
 def _channel_problem(text: str) -> FlagProblem | None:
-    """What is wrong with the first of gRPC's arguments that the server would pass on in vain: it passes an int32 as a number, all else as a text."""
+    """Return what is wrong with the first gRPC argument that would have no effect. The server passes an int32 as a number, and anything else as a text."""
     pairs: list[str | None] = list(text.split(","))
     for number, (key, value) in enumerate(channel_arguments(text)):
         takes_number = table.CHANNEL_ARGUMENTS.get(key.strip()) == "int"
@@ -400,7 +405,7 @@ def _channel_problem(text: str) -> FlagProblem | None:
 
 
 def _product(text: str) -> int | None:
-    """The number that a product of numbers is, where it fits an int32; else None."""
+    """Return the product that a text spells if it fits an int32, else None."""
     factors = [part.strip() for part in text.split("*")]
     if not all(re.fullmatch(r"\d{1,10}", part) for part in factors) or len(factors) > 8:
         return None
@@ -452,7 +457,7 @@ def _support(
 
 @functools.cache
 def _machine_code(release: str, compute: ComputeCapability) -> tuple[bool, str | None]:
-    """(whether machine code for this GPU is in the image, the entry that serves it: its code, the PTX to compile, or None)."""
+    """Return (whether the image has machine code for this GPU; the entry that serves it: its code, the PTX to compile, or None)."""
     entries = [
         (kind, divmod(int(number), 10), f"{kind}_{number}")
         for kind, _underscore, number in (entry.partition("_") for entry in cell("compute_capabilities", release))

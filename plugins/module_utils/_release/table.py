@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What differs between TensorFlow Serving's releases, as data. _release/questions.py is how the rest of the collection asks.
+"""Contain the differences between TensorFlow Serving's releases as data. _release/questions.py queries it.
 
-A new release is one entry in RELEASES, and one (release, value) pair in each cell that it changes: a value holds from its release up
-to the next pair. Sources are files of upstream's repository (github.com/tensorflow/serving) at the tag of the pair's release;
-SERVING stands for tensorflow_serving/. `tools/release-table CLONE` compares the cells marked READ with a clone and prints differences.
+A new release is one entry in RELEASES, and one (release, value) pair in each cell that it changes: a value applies from
+its release up to the next pair. Sources are files of upstream's repository (github.com/tensorflow/serving) at the tag
+of the pair's release; SERVING stands for tensorflow_serving/. `tools/release-table CLONE` compares the cells marked
+READ with a clone and prints differences.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ READ: Cells = {
             ("2.20.0", ""),
         ),
     ),
-    # What the server's sources say.
+    # From the server's sources.
     "kokoro_compiler": (
         ".bazelrc",
         (("2.4.0", ""), ("2.17.1", "/usr/bin/gcc"), ("2.18.0", "/usr/bin/gcc-10"), ("2.20.0", "")),
@@ -214,8 +215,8 @@ READ: Cells = {
     "request_metrics": ("SERVING/servables/tensorflow/util.cc", (("2.4.0", False), ("2.5.1", True))),
 }
 
-# TOLD: the same, for what no file of upstream says in one line; each names where it was read.
-TOLD: Cells = {
+# DERIVED: facts that no file of upstream states in one line. Each names its source.
+DERIVED: Cells = {
     "cpu_compiler": (
         "default compiler of cpu_base; .bazelrc config kokoro; cc_toolchain_deps.bzl of rules_ml_toolchain as pinned by WORKSPACE",
         (
@@ -234,12 +235,13 @@ TOLD: Cells = {
             ("2.20.0", ("clang", (18, 1))),
         ),
     ),
-    # How a rebuild of this tag's devel image fares today: get-pip.py refuses Pythons below its moving minimum.
+    # How a rebuild of this tag's devel image fares today: get-pip.py refuses a Python below its minimum, which rises
+    # over time.
     "rebuild": (
         "bootstrap.pypa.io/get-pip.py and the deadsnakes archive against devel_python; not tried",
         (("2.4.0", "fails"), ("2.14.0", "at risk"), ("2.20.0", "ok")),
     ),
-    # oneDNN's own operations without being asked for: on CPUs with one of ONEDNN_DEFAULT_FLAGS.
+    # Whether TensorFlow uses oneDNN's own operations by default, on CPUs with one of ONEDNN_DEFAULT_FLAGS.
     "onednn_by_default": ("release notes of TensorFlow 2.9", (("2.4.0", False), ("2.9.0", True))),
     "onednn_available": ("github.com/tensorflow/serving issue 1958", (("2.4.0", False), ("2.5.1", True))),
     "feature_line_prefix": (
@@ -328,7 +330,7 @@ FLAG_VALUES: dict[str, tuple[tuple[str, ...], str]] = {
     "mixed_precision": (("", "bfloat16"), "SERVING/servables/tensorflow/saved_model_bundle_factory.cc@2.20.0"),
 }
 
-# The lowest value that works: flag -> (minimum, why). Seen on a 2.20.0 server unless said.
+# The lowest value that works: flag -> (minimum, why). Observed with a 2.20.0 server unless stated otherwise.
 FLAG_MINIMUMS: dict[str, tuple[float, str]] = {
     "rest_api_num_threads": (2, "the event loop takes one thread: with 1, the port opens but never answers"),
     "grpc_max_threads": (1, "it is the number of calls served at once"),
@@ -417,7 +419,8 @@ TFLITE = {
 # The lowest NVIDIA driver of a CUDA major version. Source: docs.nvidia.com/deploy/cuda-compatibility, minor version compatibility.
 LOWEST_DRIVERS = {11: 450, 12: 525, 13: 580}
 
-# CPU flags (the kernel's spelling) that make TensorFlow switch oneDNN's operations on by itself. Source: github.com/tensorflow/tensorflow pull request 56039.
+# CPU flags (in the kernel's spelling) with which TensorFlow enables oneDNN's operations by default. Source:
+# github.com/tensorflow/tensorflow pull request 56039.
 ONEDNN_DEFAULT_FLAGS = ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16")
 
 # Values of -march for which archspec has no data: {value: another that allows the same vector instructions}. Source: GCC's documentation of -march.
@@ -454,8 +457,9 @@ COPT_FLAGS = {
     "-mavxvnni": ("avx_vnni",),
 }
 
-# Compiler options of an own build for a psABI level; single options, because the compilers of many releases do not know -march=x86-64-v3.
-# The release configuration brings AVX, which a v1 or v2 host may lack: there the options stand alone.
+# Compiler options of a build for a psABI level. They are single options because the compilers of many releases do not
+# know -march=x86-64-v3. The release configuration adds AVX, which a v1 or v2 host may lack: for those levels it is left
+# out.
 LEVEL_OPTIONS = {
     "x86-64-v1": "--copt=-O3",
     "x86-64-v2": "--copt=-msse4.2 --copt=-mpopcnt --copt=-mcx16 --copt=-O3",
@@ -465,7 +469,8 @@ LEVEL_OPTIONS = {
     "aarch64": "--config=mkl_aarch64",
 }
 
-# What a devel image's compiler cannot do although its version knows the option: (compiler, CPU flag) -> (the option that takes it back, why, source).
+# Instructions that a devel image's compiler does not support although its version knows the option: (compiler, CPU
+# flag) -> (the option that turns it off, why, source).
 KNOWN_BAD = {
     ("clang", "avx512_bf16"): (
         "-mno-avx512bf16",
@@ -474,7 +479,8 @@ KNOWN_BAD = {
     ),
 }
 
-# The sources of each release: (commit, id of its tree). The id is git's checksum of all files: it holds for an archive from anywhere, however compressed.
+# The sources of each release: (commit, id of its tree). The id is git's checksum of all files, and it is the same for
+# an archive from anywhere, however compressed.
 SOURCES = {
     "2.4.0": ("af33a247dae5486c712a5001845d06235e5b69d2", "584bee111671b4006096a05e6387eb842c80cb3c"),
     "2.4.1": ("ac3a2eb190bbe1dd9054391b293a2172a8b07bec", "52745d4ae156d74a48ce2efd3d4f73fe591946ef"),

@@ -1,14 +1,15 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a host serves: the one description of a server.
+"""Define the one description of how a host serves.
 
-The plan makes a ServingConfiguration, a tuning changes it, model_server applies it, the labels of the container and the state of the
-embedded server carry it, model_server_info reads it back, and the plan compares what it wants with what runs.
+The plan makes a ServingConfiguration, and a tuning changes it. model_server applies it. The labels of the container or
+the state of the embedded server store it. model_server_info reads it back, and the plan compares the desired
+configuration with the current one.
 
-`flags` holds what somebody chose. What follows from other fields (batching, TensorFlow Lite, ports, files) stands there no second time:
-derived_flags.of derives it. derived_flags.digest and derived_flags.diff compare configurations by what they come to, so a flag with the value
-that it has anyway makes no difference.
+`flags` contains only flags that the user or the plan chose. derived_flags.of computes the flags that follow from other
+fields (batching, TensorFlow Lite, ports, files). derived_flags.digest and derived_flags.diff compare all flags of a
+server, so a flag that is set to its default makes no difference.
 """
 
 from __future__ import annotations
@@ -37,23 +38,23 @@ FILE_FLAGS = {
 
 @dataclass(frozen=True)
 class ServingConfiguration:
-    """A server in full."""
+    """The complete configuration of a server."""
 
     name: str = ""
     backend: str = "docker"  # or embedded
     models: tuple[ModelConfiguration, ...] = ()
-    batched_per_model: bool = False  # each model by the file in its versions
+    batched_per_model: bool = False  # whether each model has a file in its versions
     flags: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)  # keyed digest by variable
-    files: Mapping[str, str | None] = field(default_factory=dict)  # {file of FILE_FLAGS: digest}, less MODELS_FILE
+    files: Mapping[str, str | None] = field(default_factory=dict)  # {file of FILE_FLAGS: digest}, without MODELS_FILE
     image: str | None = None
-    release: str | None = None  # whose flags the server knows; None for the newest
+    release: str | None = None  # the release whose flags the server knows; None for the newest
     address: str = "127.0.0.1"
-    grpc_port: int = 0  # on the host, 0 until chosen
-    rest_port: int | None = None  # the same; None for no REST
+    grpc_port: int = 0  # on the host; 0 until one is chosen
+    rest_port: int | None = None  # on the host; 0 until one is chosen, None without REST
     cpu_set: str | None = None
-    devices: tuple[Mapping[str, Any], ...] = ()  # {pci_bus_id, id, by}, id being what the engine knows a GPU by
+    devices: tuple[Mapping[str, Any], ...] = ()  # {pci_bus_id, id, by}; the engine knows the GPU by id
     # Of containers.
     memory_mib: int | None = None
     grpc_socket_directory: str | None = None
@@ -72,12 +73,12 @@ class ServingConfiguration:
 
     @property
     def speaks_tls(self) -> bool:
-        """Whether clients need TLS for gRPC."""
+        """Return whether clients need TLS for gRPC."""
         return TLS_FILE in self.files
 
     @property
     def is_batched(self) -> bool:
-        """Whether the server batches any model, as far as that is known."""
+        """Return whether the server is known to batch any model."""
         return (
             self.batched_per_model
             or BATCHING_FILE in self.files
@@ -85,7 +86,7 @@ class ServingConfiguration:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As data of JSON; from_dict is the inverse."""
+        """Return the configuration as JSON data, the inverse of from_dict."""
         data = {one.name: getattr(self, one.name) for one in fields(self)}
         data["models"] = [model.to_dict() for model in self.models]
         found: dict[str, Any] = json.loads(json.dumps(data))
@@ -93,8 +94,11 @@ class ServingConfiguration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ServingConfiguration:
-        """The configuration of to_dict(), and as much as there is of one in what model_server_info tells or an earlier version of the
-        collection wrote. Raises KeyError, TypeError or AttributeError for what is none."""
+        """Return the configuration of to_dict().
+
+        Also accept the part of one that model_server_info returns or that an earlier version of the collection wrote.
+        Raise KeyError, TypeError or AttributeError for invalid data.
+        """
         given = {"name": data["name"], **{one.name: data[one.name] for one in fields(cls) if one.name in data}}
         models = data.get("models") or (
             [{"name": data["model_name"], "base_path": data["model_base_path"]}] if data.get("model_name") else []
@@ -107,7 +111,7 @@ class ServingConfiguration:
         return cls(**given).normalized()
 
     def normalized(self) -> ServingConfiguration:
-        """The same without flags that say what other fields say: batching that a flag turns on is the models'."""
+        """Return the configuration with batching as a field of each model instead of a flag."""
         flags = {name: value for name, value in self.flags.items() if name not in (BATCHING, PER_MODEL_BATCHING)}
         batching, per_model = self.flags.get(BATCHING), self.flags.get(PER_MODEL_BATCHING)
         if per_model and not self.batched_per_model:
@@ -120,21 +124,24 @@ class ServingConfiguration:
         return replace(self, flags=flags)
 
     def with_ports(self, grpc_port: int, rest_port: int | None) -> ServingConfiguration:
-        """The same with ports that are chosen."""
+        """Return the configuration with the chosen ports."""
         return replace(self, grpc_port=grpc_port, rest_port=rest_port)
 
     def of_models(self, names: Iterable[str]) -> ServingConfiguration:
-        """The same with some of the models alone, in this order."""
+        """Return the configuration with only these models, in this order."""
         known = {model.name: model for model in self.models}
         return replace(self, models=tuple(known[name] for name in names)).per_model_where_needed()
 
     def per_model_where_needed(self) -> ServingConfiguration:
-        """The same; each model is batched by a file of its own where they are batched differently."""
+        """Return the configuration with a batching file for each model if the models are batched differently."""
         return replace(self, batched_per_model=any(model.batching != self.models[0].batching for model in self.models))
 
     def tuned(self, model: str, change: Mapping[str, Any]) -> ServingConfiguration:
-        """The same with what a tuning of a model changes: its form and batching, and of the whole server environment and flags, of which None
-        takes one away. The largest number of gRPC threads that any model needs holds."""
+        """Return the configuration after a tuning's change of one model.
+
+        The change sets the variant and batching of the model, and environment and flags of the whole server; the value
+        None removes a name. Of the numbers of gRPC threads that the models need, the largest applies.
+        """
         of_model = {key: change[key] for key in ("form", "batching") if key in change}
         models = tuple(replace(one, **of_model) if one.name == model else one for one in self.models)
         environment, flags = (

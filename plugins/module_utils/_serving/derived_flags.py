@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a configuration comes to: the flags that follow from it, the digest that tells it from others, and how two differ."""
+"""Derive flags from a configuration, its digest, and the differences between two configurations."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
     ServingConfiguration,
 )
 
-# What this collection sets where nobody says otherwise.
+# Defaults of this collection where they differ from TensorFlow Serving's.
 _OWN_DEFAULTS = {"max_num_load_retries": 0, "num_load_threads": 2, "enable_profiler": False}
 _LABELS = "allow_version_labels_for_unavailable_models"
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a server finds where it runs: its ports (0 for no REST), the paths of its files (of configuration.FILE_FLAGS), and its unix socket."""
+    """The ports (0 without REST), files (of configuration.FILE_FLAGS) and Unix socket of a server, as the server itself sees them."""
 
     grpc_port: int
     rest_port: int
@@ -35,8 +35,10 @@ class Place:
 
 
 def of(configuration: ServingConfiguration, place: Place | None = None) -> dict[str, Any]:
-    """The flags that follow from other fields, as far as the release knows them; those that somebody chose win over them. place: None for
-    the flags alone that do not depend on where the server runs."""
+    """Return the flags that follow from other fields and that the release knows. Chosen flags override them.
+
+    place: None for only those flags that do not depend on where the server runs.
+    """
     found: dict[str, Any] = {}
     if place:
         found.update({"port": place.grpc_port, "rest_api_port": place.rest_port})
@@ -59,24 +61,24 @@ def of(configuration: ServingConfiguration, place: Place | None = None) -> dict[
 
 
 def _for_labels(configuration: ServingConfiguration) -> dict[str, Any]:
-    """The flag of a server that is started again with labels before it has loaded their versions: model_version gives labels while a model is served."""
+    """Return the flag for a server that starts with labels before their versions are loaded, because model_version gave them to the running server."""
     needed = configuration.backend == "docker" or any(model.labels for model in configuration.models)
     return {_LABELS: True} if needed else {}
 
 
 def chosen_flags(configuration: ServingConfiguration) -> dict[str, Any]:
-    """The flags that somebody chose other than they follow."""
+    """Return the chosen flags that differ from the derived ones."""
     derived = of(configuration)
     return {name: value for name, value in configuration.flags.items() if derived.get(name) != value}
 
 
 def all_flags(configuration: ServingConfiguration, place: Place | None = None) -> dict[str, Any]:
-    """The flags that the server is started with."""
+    """Return all flags that the server is started with."""
     return {**of(configuration, place), **configuration.flags}
 
 
 def digest(configuration: ServingConfiguration) -> str:
-    """A text that two configurations share only if they make the same server."""
+    """Return a text that is equal for two configurations only if they make the same server."""
     data = configuration.to_dict()
     defaults = questions.flags(_release(configuration))
     data["flags"] = {
@@ -84,7 +86,7 @@ def digest(configuration: ServingConfiguration) -> str:
         for name, value in {**_for_labels(configuration), **all_flags(configuration)}.items()
         if name not in defaults or value != defaults[name][1]
     }
-    # What the release decides stands in the flags; by itself it makes no other server.
+    # The flags contain everything that depends on the release; a release alone does not change the server.
     del data["release"]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
@@ -92,8 +94,11 @@ def digest(configuration: ServingConfiguration) -> str:
 def diff(
     before: ServingConfiguration, after: ServingConfiguration, keys: Collection[str] | None = None
 ) -> dict[str, tuple[Any, Any]]:
-    """{dotted path: (value before, value after)} of what differs, a model's below models.NAME. keys: names of fields, also of models, that
-    are compared; all by default. What one side does not know is not compared."""
+    """Return {dotted path: (value before, value after)} of the differences. Those of a model are below models.NAME.
+
+    keys: names of the compared fields, also of models; by default all. Values that one side does not know are not
+    compared.
+    """
     release = after.release or before.release
     was, now = (_leaves(one, release, keys) for one in (before, after))
     unknown = _unknown(before) | _unknown(after)
@@ -105,7 +110,7 @@ def diff(
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """{dotted path: leaf} of nested mappings, without leaves that say nothing."""
+    """Return {dotted path: leaf} of nested mappings, without empty leaves."""
     if isinstance(value, Mapping):
         return {
             key: leaf
@@ -116,7 +121,7 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def _leaves(configuration: ServingConfiguration, release: str | None, keys: Collection[str] | None) -> dict[str, Any]:
-    """The leaves that are compared. Flags are all that hold, the release's defaults among them, but those that other fields say for themselves."""
+    """Return the leaves to compare. Flags include the defaults of the release, but not the flags that follow from other fields."""
     data = configuration.to_dict()
     defaults = {name: default for name, (_kind, default) in questions.flags(release or _newest()).items()}
     own = {name: value for name, value in {**_OWN_DEFAULTS, **_for_labels(configuration)}.items() if name in defaults}
@@ -133,7 +138,7 @@ def _leaves(configuration: ServingConfiguration, release: str | None, keys: Coll
 
 
 def _unknown(configuration: ServingConfiguration) -> set[str]:
-    """The paths of what a configuration does not know of its models."""
+    """Return the paths of the values of models that a configuration does not know."""
     found = set()
     for model in configuration.models:
         known = model.to_dict()

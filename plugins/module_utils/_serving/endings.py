@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one table of endings of a server: what its log, its supervisor, the kernel or the engine says of it -> a cause and a remedy."""
+"""List the known endings of a server: the text of its log, supervisor, kernel or engine, with a cause and a remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CPU = "this CPU lacks an instruction that the server was built with"
 
 @dataclass(frozen=True)
 class Ending:
-    """cause: a clause. remedy: an imperative sentence or None. pattern: what a line of the log matches."""
+    """One ending. cause: a clause. remedy: an imperative sentence or None. pattern: matches a line of the log."""
 
     cause: str
     remedy: str | None
@@ -25,10 +25,11 @@ class Ending:
 
 
 def _signal_pattern(number: int, name: str, phrases: Iterable[str]) -> re.Pattern[str]:
-    """How shells, service managers, container engines, languages and the kernel say that a signal ended a process.
+    """Return the pattern for the texts with which shells, service managers, engines, languages and the kernel report that a signal ended a process.
 
-    systemd.exec(5) and src/core/service.c of systemd (status=4/ILL), os/exec of Go (signal: illegal instruction), docker-ps(1) (Exited (132)), Kubernetes'
-    ContainerStateTerminated (exitCode: 132), supervisord (terminated by SIGILL), waitpid's status (signal 4), subprocess of Python (died with <Signals.SIGILL).
+    systemd.exec(5) and src/core/service.c of systemd (status=4/ILL), os/exec of Go (signal: illegal instruction),
+    docker-ps(1) (Exited (132)), Kubernetes' ContainerStateTerminated (exitCode: 132), supervisord (terminated by
+    SIGILL), waitpid's status (signal 4), subprocess of Python (died with <Signals.SIGILL>).
     """
     status = rf"(?:{128 + number}|-{number})"
     exited = rf"(?:\bexit(?:ed|s)?|\breturned a)(?:[ _-]*(?:with|non-zero|status|code|value))*[\"']?[ \t:=(,]*(?:status=)?{status}\b(?!\.\d)"
@@ -116,7 +117,8 @@ _BY_SIGNAL = {
     for number, (name, cause, remedy, phrases) in _SIGNALS.items()
 }
 ILLEGAL = _BY_SIGNAL[4].pattern
-# What a line has that the pattern of SIGILL matches; most lines of a long log have none of these.
+# A line that matches the pattern of SIGILL contains one of these; most lines of a long log do not, and are skipped
+# quickly.
 ILLEGAL_SIGNS = (
     "llegal",
     "LLEGAL",
@@ -132,7 +134,7 @@ ILLEGAL_SIGNS = (
     "ignal=4",
     "ignal number 4",
 )
-# Those that a log explains a death by. SIGTERM is not among them: it ends healthy servers as well.
+# Signals that explain why a server ended. SIGTERM is not among them: it also ends healthy servers.
 _SAID = (4, 11, 7, 8, 5, 31, 6, 9)
 
 # Sources: systemd.service(5) (oom-kill), mm/oom_kill.c of Linux, Kubernetes' reason OOMKilled and its kubelet's event, src/oom/oomd-manager.c of systemd,
@@ -144,8 +146,9 @@ _KILLED_FOR_MEMORY = (
     r"\bearlyoom\S*: sending SIG\w+ to process\b|\bkilled due to memory usage\b|\bcontainer oom [0-9a-f]+ \("
 )
 
-# The first that matches holds: what says more stands before what says less. Sources: framework/op.cc, framework/node_def_util.cc, framework/op_kernel.cc,
-# cc/saved_model/reader.cc, platform/default/env.cc of TensorFlow; elf/dl-load.c and elf/dl-version.c of glibc; new_op.cc of libstdc++; runc; dockerd.
+# The first match applies, so the more specific patterns come first. Sources: framework/op.cc,
+# framework/node_def_util.cc, framework/op_kernel.cc, cc/saved_model/reader.cc, platform/default/env.cc of TensorFlow;
+# elf/dl-load.c and elf/dl-version.c of glibc; new_op.cc of libstdc++; runc; dockerd.
 _SPECIFIC = (
     (r"aren't available on your machine", f"{_CPU} (SIGILL)", _LEVEL_REMEDY),
     (_KILLED_FOR_MEMORY, "the kernel killed it: out of memory (OOM)", _MEMORY_REMEDY),
@@ -386,12 +389,12 @@ _BY_STATUS = {
 
 
 def by_signal(number: int) -> Ending | None:
-    """The Ending of a signal, or None."""
+    """Return the Ending of a signal, or None."""
     return _BY_SIGNAL.get(number)
 
 
 def find(text: str, exit_status: int | None = None) -> Ending | None:
-    """The Ending that a text shows or an exit status tells (128 + signal, or -signal), or None."""
+    """Return the Ending that matches a text or an exit status (128 + signal, or -signal), or None."""
     number = signal_of(exit_status)
     if number == _ILLEGAL_SIGNAL:
         return _BY_SIGNAL[number]
@@ -400,7 +403,7 @@ def find(text: str, exit_status: int | None = None) -> Ending | None:
 
 
 def signal_of(exit_status: int | None) -> int | None:
-    """The number of the signal that an exit status tells of, be it 128 + signal or -signal; None for another."""
+    """Return the number of the signal in an exit status (128 + signal, or -signal), or None."""
     if exit_status is None:
         return None
     return -exit_status if -64 <= exit_status < -1 else exit_status - 128 if 128 < exit_status <= 192 else None

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The labels of an image: what it was made of and what it needs. They decide, before anything is started, whether it may run on a host."""
+"""Write and read the labels of an image: how it was built and what it needs. They decide whether an image can run on a host before it starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 
 
 class ImageContents(TypedDict):
-    """What an image of an own build was made of and what it needs."""
+    """How an image of this collection was built, and what it needs."""
 
     recipe: str  # the recipe's digest
     release: str
@@ -28,12 +28,12 @@ class ImageContents(TypedDict):
 PREFIX = "org.tfserving.fleet."
 RECIPE = f"{PREFIX}recipe"
 STAGE = f"{PREFIX}stage"
-BUILDING = f"{PREFIX}building"  # "1" in what a build starts from, so that what a killed engine left of one can be recognized; "0" in a finished image
+BUILDING = f"{PREFIX}building"  # "1" while the image is built, which identifies leftovers of a killed engine; "0" in a finished image
 _LISTS = ("cpu_flags", "compute_capabilities")
 
 
 def of(recipe: Mapping[str, Any], stage: str = "runtime") -> dict[str, str]:
-    """The labels of the image that a recipe makes. stage: devel or runtime."""
+    """Return the labels of the image that a recipe makes. stage: devel or runtime."""
     return {
         RECIPE: recipe["digest"],
         STAGE: stage,
@@ -48,7 +48,7 @@ def of(recipe: Mapping[str, Any], stage: str = "runtime") -> dict[str, str]:
 
 
 def read(labels: Mapping[str, str]) -> ImageContents | None:
-    """What an image's labels say; None for an image of somebody else."""
+    """Return the content of an image's labels, or None if this collection did not build the image."""
     if RECIPE not in labels:
         return None
     contents: dict[str, Any] = {
@@ -60,7 +60,8 @@ def read(labels: Mapping[str, str]) -> ImageContents | None:
     )
 
 
-# Names of uname -m -> those of Go, which engines use; and what these CPUs run as well.
+# Architectures by the name of uname -m: the names that engines (Go) use for it and for others that the same CPU can
+# run.
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "aarch64": "arm64",
@@ -69,7 +70,7 @@ _ARCHITECTURES = {
     **dict.fromkeys(("i386", "i586", "i686"), "386"),
 }
 _ALSO_RUNS = {"amd64": "386", "arm64": "arm"}
-# How their programs begin (elf(5)): class and byte order; e_type and e_machine in that order.
+# The first bytes of their programs (elf(5)): class and byte order, then e_type and e_machine in that order.
 _ELF = {
     "386": "0101 0200 0300",
     "amd64": "0201 0200 3e00",
@@ -85,7 +86,7 @@ _BINFMT = re.compile(r"enabled\n.*flags: \w*F.*offset 0\nmagic (\w+)(?:\nmask (\
 def refusal(
     labels: Mapping[str, str], architecture: str, cpu_flags: Collection[str], compute: Iterable[tuple[int, int]] = ()
 ) -> str | None:
-    """Why an image with these labels cannot run on a host, as text, or None; an image without labels of ours is not judged.
+    """Return why an image with these labels cannot run on a host, or None. An image without labels of this collection passes.
 
     cpu_flags: the host's, in the kernel's spelling. compute: (major, minor) of the GPUs that it would use.
     """
@@ -106,16 +107,20 @@ def refusal(
 
 
 def foreign_to(architecture: str | None, machine: str) -> str | None:
-    """The machine's architecture (uname -m) in Go's word where an image of another cannot run on it, else None. architecture: the image's, None if unknown."""
+    """Return the machine's architecture in Go's spelling if it cannot run an image of another architecture, else None.
+
+    architecture: the image's, or None if unknown. machine: as uname -m prints it.
+    """
     own = _ARCHITECTURES.get(machine)
     image = _ARCHITECTURES.get(architecture or "", architecture)
     return own if own and image and image not in (own, _ALSO_RUNS.get(own)) else None
 
 
 def is_emulated(architecture: str | None, entries: Iterable[str]) -> bool:
-    """Whether the kernel hands programs of an image's architecture to an emulator that it holds open (flag F), as no container has it.
+    """Return whether the kernel runs programs of an architecture with an emulator that it keeps open (flag F), because containers do not contain it.
 
-    entries: the texts of the files of /proc/sys/fs/binfmt_misc (admin-guide/binfmt-misc.rst and fs/binfmt_misc.c of Linux).
+    entries: the texts of the files of /proc/sys/fs/binfmt_misc (admin-guide/binfmt-misc.rst and fs/binfmt_misc.c of
+    Linux).
     """
     elf = _ELF.get(_ARCHITECTURES.get(architecture or "", architecture or ""))
     if elf is None:
@@ -133,13 +138,13 @@ def is_emulated(architecture: str | None, entries: Iterable[str]) -> bool:
 
 
 def lies(labels: Mapping[str, str], unused: Iterable[str]) -> list[str]:
-    """The CPU flags that an image's labels promise and its server leaves unused (server_log.parse()['cpu_flags'])."""
+    """Return the CPU flags that an image's labels claim, but that its server does not use (server_log.parse()['cpu_flags'])."""
     contents = read(labels)
     return [flag for flag in unused if contents and flag in contents["cpu_flags"]]
 
 
 def check_recipe(labels: Mapping[str, str], digest: str, where: str) -> None:
-    """Raise FleetError unless an image was made by the recipe with this digest."""
+    """Raise FleetError unless the recipe with this digest made the image."""
     contents = read(labels)
     if contents is None or contents["recipe"] != digest:
         raise FleetError(

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The models of a server: TensorFlow Serving's model_config_list, checked before a server reads it, and the versions that it asks for."""
+"""Check the models of a server (TensorFlow Serving's model_config_list) before a server reads them, and determine their versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import mo
 
 
 class Unknown(enum.Enum):
-    """Stands for what cannot be known, which is not compared."""
+    """The type of a value that cannot be known, and is not compared."""
 
     UNKNOWN = "unknown"
 
@@ -32,27 +32,27 @@ class ModelConfiguration:
     """A model of a server."""
 
     name: str
-    base_path: str = ""  # empty where only its form is planned
-    form: str | None = None  # one of variants.SERVED; None where its folder does not tell
-    batching: Mapping[str, Any] | None | Unknown = None  # parameters by name, empty for the server's own
+    base_path: str = ""  # empty if only its variant is planned
+    form: str | None = None  # one of variants.SERVED; None if the folder does not show it
+    batching: Mapping[str, Any] | None | Unknown = None  # parameters by name; empty for those of the server
     version_policy: Mapping[str, Any] | None = (
-        None  # {latest: n}, {specific: [...]} or {all: true}; None for the newest alone
+        None  # {latest: n}, {specific: [...]} or {all: true}; None for only the newest
     )
-    # {label: version}; None takes away a label that was given before, once
+    # {label: version}; None removes an existing label once
     labels: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As data, without batching where it is not known; from_dict is the inverse."""
+        """Return the model as data, without batching if it is unknown; the inverse of from_dict."""
         data = {one.name: getattr(self, one.name) for one in fields(self)}
         return {key: value for key, value in data.items() if value is not UNKNOWN}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelConfiguration:
-        """The model of to_dict(), also of what an earlier version of the collection wrote, which had no form and no batching."""
+        """Return the model of to_dict(), also of an earlier version of the collection, which stored no variant and no batching."""
         return cls(
             data["name"],
             data.get("base_path", ""),
-            data["form"] if data.get("form") else form_of(data.get("base_path", "")),
+            data["form"] if data.get("form") else variant_of(data.get("base_path", "")),
             data.get("batching", UNKNOWN),
             data.get("version_policy"),
             data.get("labels") or {},
@@ -70,7 +70,7 @@ def model(
     labels: Mapping[str, Any] | None = None,
     batching: Mapping[str, Any] | None | Unknown = None,
 ) -> ModelConfiguration:
-    """One model, whole."""
+    """Return a complete model."""
     path = (base_path or "").rstrip("/") or base_path or ""
     policy = {
         key: value
@@ -78,11 +78,11 @@ def model(
         if value is not None and value is not False and value != []
     }
     versions = {label: int(number) if str(number).isdecimal() else number for label, number in (labels or {}).items()}
-    return ModelConfiguration(name, path, form_of(path), batching, policy or None, versions)
+    return ModelConfiguration(name, path, variant_of(path), batching, policy or None, versions)
 
 
-def form_of(base_path: str) -> str | None:
-    """The form of the models below a folder of published models, or None."""
+def variant_of(base_path: str) -> str | None:
+    """Return the variant of the models below a folder of published models, or None."""
     name = posixpath.basename(base_path.rstrip("/"))
     return name if name in variants.SERVED else None
 
@@ -90,10 +90,10 @@ def form_of(base_path: str) -> str | None:
 def with_moved_labels(
     models: Iterable[ModelConfiguration], before: Iterable[ModelConfiguration], served: Iterable[ModelConfiguration]
 ) -> tuple[ModelConfiguration, ...]:
-    """The models with the labels and versions that others than their description moved while they were served, such as model_version.
+    """Return the models with the labels and versions that something else, such as model_version, changed while they were served.
 
-    before: those of the description of the server that serves now. served: the same by the server's file. What the new description says and the one
-    before did not wins.
+    before: the models of the description of the current server. served: its models according to its file. A value that
+    the new description changes compared with the one before overrides the served value.
     """
     described, now = ({one.name: one for one in group} for group in (before, served))
     return tuple(_with_moved(one, described.get(one.name, one), now.get(one.name, one)) for one in models)
@@ -118,7 +118,7 @@ def _with_moved(one: ModelConfiguration, before: ModelConfiguration, served: Mod
 def label_sentences(
     models: Sequence[ModelConfiguration], desired: Sequence[ModelConfiguration], served: Iterable[ModelConfiguration]
 ) -> list[str]:
-    """What with_moved_labels() made of the desired models, for people. served: as there."""
+    """Return sentences about what with_moved_labels() changed in the desired models. served: as in with_moved_labels()."""
     kept = {one.name: one.labels for one in models}
     return [
         *(
@@ -137,7 +137,7 @@ def label_sentences(
 
 
 def check(models: Sequence[ModelConfiguration]) -> None:
-    """Raise FleetError for the first thing that a server would refuse, or take and serve something else."""
+    """Raise FleetError for the first entry that a server would refuse, or accept but serve something else."""
     if not models:
         raise FleetError("there is no model", where="models", remedy="List at least one, with name and base_path.")
     names = [one.name for one in models]
@@ -157,17 +157,20 @@ def check(models: Sequence[ModelConfiguration]) -> None:
 
 
 def is_remote(base_path: str) -> bool:
-    """Whether the server itself fetches the model from an object store."""
+    """Return whether the server itself downloads the model from an object store."""
     return bool(_REMOTE.match(base_path))
 
 
 def folders(models: Iterable[ModelConfiguration]) -> list[str]:
-    """The folders on the host that the server reads, sorted."""
+    """Return the folders on the host that the server reads, sorted."""
     return sorted({one.base_path for one in models if not is_remote(one.base_path)})
 
 
 def wanted_versions(one: ModelConfiguration, present: Collection[int]) -> list[int]:
-    """The versions that the server shall serve, ascending. present: the numbers in the model's folder. Raises FleetError where one is not there."""
+    """Return the versions that the server must serve, ascending. Raise FleetError if one does not exist.
+
+    present: the numbers in the model's folder.
+    """
     policy = one.version_policy or {"latest": 1}
     if "specific" in policy:
         wanted = sorted(policy["specific"])
@@ -197,12 +200,12 @@ def wanted_versions(one: ModelConfiguration, present: Collection[int]) -> list[i
 
 
 def text(models: Iterable[ModelConfiguration]) -> str:
-    """The model_config_list as a text proto."""
+    """Return the model_config_list as a text proto."""
     return writer.text([("model_config_list", [("config", _message(one)) for one in models])])
 
 
 def monitoring() -> str:
-    """The monitoring configuration that publishes Prometheus metrics at the usual path, as a text proto."""
+    """Return the monitoring configuration that publishes Prometheus metrics at the usual path, as a text proto."""
     return writer.text([("prometheus_config", [("enable", True), ("path", "/monitoring/prometheus/metrics")])])
 
 
@@ -220,12 +223,12 @@ def _check_versions(one: ModelConfiguration, where: str) -> None:
 
 
 def labels_of(one: ModelConfiguration) -> dict[str, int]:
-    """The labels that a model has, without those that are taken away, sorted."""
+    """Return the labels of a model, without those to remove, sorted."""
     return {label: number for label, number in sorted(one.labels.items()) if number is not None}
 
 
 def _message(one: ModelConfiguration) -> list[tuple[str, Any]]:
-    """A model as the message ModelConfig (textproto.reader)."""
+    """Return a model as the message ModelConfig (textproto.reader)."""
     policy = [("model_version_policy", [_policy(one.version_policy)])] if one.version_policy else []
     labels = [("version_labels", [("key", label), ("value", number)]) for label, number in labels_of(one).items()]
     return [("name", one.name), ("base_path", one.base_path), ("model_platform", "tensorflow"), *policy, *labels]

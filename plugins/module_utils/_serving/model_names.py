@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of models: they are part of paths, of URLs and of a server's configuration."""
+"""Check names of models, which are parts of paths, of URLs and of a server's configuration."""
 
 from __future__ import annotations
 

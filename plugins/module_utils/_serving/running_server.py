@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs on a host, described for whoever compares it with a plan."""
+"""Describe what runs on a host, to compare it with a plan."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 
 class _Model(TypedDict):
     name: str
-    form: str | None  # None where the model's folder does not tell
+    form: str | None  # None if the model's folder does not show it
     base_path: str
 
 
 class RunningModel(_Model, total=False):
-    """A model of a server that runs. A key that is not known is missing."""
+    """A model of a running server. Unknown keys are missing."""
 
     batching: dict[str, Any] | None  # parameters by name
     version_policy: dict[str, Any] | None
@@ -30,7 +30,7 @@ class _Server(TypedDict):
     state: str  # started or stopped
     image: str | None  # the name that the server was started from
     models: list[RunningModel]
-    flags: dict[str, Any]  # less what ports, models and batching say for themselves
+    flags: dict[str, Any]  # without those for ports, models and batching
     environment: dict[str, str]
     cpu_set: str | None
     devices: list[dict[str, Any]]
@@ -40,16 +40,16 @@ class _Server(TypedDict):
 
 
 class RunningServer(_Server, total=False):
-    """A server that runs on a host, the same from run to run: without process ids and times."""
+    """A server on a host. Without process ids and times, so that it is equal from run to run."""
 
     tls: bool
-    deployment: dict[str, str] | None  # {id, at} of the one that made the container, where it carries that
+    deployment: dict[str, str] | None  # {id, at} of the deployment that made the container, if it records one
     previous_deployment: dict[str, str] | None  # of the container that is kept for a rollback
-    copy_of: str | None  # the name without its suffix, where it is one of several of one description
+    copy_of: str | None  # the name without its suffix, if it is a replica
 
 
 def running(configuration: ServingConfiguration, alive: bool, **more: Any) -> RunningServer:
-    """A server that was started from a configuration. more: what its backend knows besides."""
+    """Return a server that was started from a configuration. more: what only its backend knows."""
     data = configuration.to_dict()
     return cast(
         RunningServer,

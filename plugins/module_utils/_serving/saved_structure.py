@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The structure of the SavedModel that a host has of a model, through whoever runs modules there."""
+"""Get the structure of a SavedModel on a host."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 
 
 def on_host(call: Callable[..., Mapping[str, Any]], base_path: str) -> Mapping[str, str] | None:
-    """The structure of the newest version below a folder, as saved_model_info returns it; None where there is none that can be read.
-    call: runs a module on the host and returns its result, or raises FleetError."""
+    """Return the structure of the newest version below a folder, as saved_model_info returns it, or None if no version can be read.
+
+    call: runs a module on the host and returns its result, or raises FleetError.
+    """
     try:
         entries = call("ansible.builtin.find", paths=[base_path], file_type="any")["files"]
         numbers = [int(name) for name in (entry["path"].rpartition("/")[2] for entry in entries) if name.isdecimal()]

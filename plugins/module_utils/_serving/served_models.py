@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which models a host's server has, where they lie, and how they are served: of the inventory, the plan and the results of tunings."""
+"""Collect the models of a host's server, their folders and how they are served, from the inventory, the plan and the tunings."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_con
 _OF_A_SERVER = ("name", "base_path", "samples", "reference", "signature")
 _FUNCTION = "function"
 _SAID = ("base_path", "samples", "reference", "metric")
-# Rows of a request with samples: a server that batches refuses more than a batch.
+# Rows of a request with samples. A server with batching refuses requests that are larger than a batch.
 _BATCH = 32
 
 
 def planned(plan: Mapping[str, Any]) -> ServingConfiguration:
-    """The ServingConfiguration that a plan (docs/architecture.md, "Plan") gives a host."""
+    """Return the ServingConfiguration that a plan (docs/architecture.md, "Plan") gives a host."""
     server = plan["server"]
     made = replace(
         _of_models(plan["models"], plan.get("release")),
@@ -37,7 +37,7 @@ def planned(plan: Mapping[str, Any]) -> ServingConfiguration:
 
 
 def flags_of_models(models: Iterable[Mapping[str, Any]], release: str | None) -> dict[str, Any]:
-    """The flags that follow from models as a plan has them."""
+    """Return the flags that follow from the models of a plan."""
     return derived_flags.of(_of_models(models, release))
 
 
@@ -53,13 +53,14 @@ def _of_models(models: Iterable[Mapping[str, Any]], release: str | None) -> Serv
 def description(
     configuration: ServingConfiguration, known: Any, directory: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """{models, per_model, checks}.
+    """Return {models, per_model, checks}.
 
-    models: as model_server takes them. per_model: as batching_parameters takes models; empty where one batching holds for all. checks: [{name, samples,
-    metric, batch}] of the models that have samples.
-    known: tfserving_models. directory: where models are published. given: {base_path, samples, reference, metric} that the user said for the only model;
-    empty values are not said. And of the host: has_samples, whether it holds the samples that known names; metric_functions, whether functions of the
-    user's own judge converted forms there, too.
+    models: as model_server takes them. per_model: as batching_parameters takes models; empty if all models share one
+    batching. checks: [{name, samples, metric, batch}] of the models with samples.
+
+    known: tfserving_models. directory: of published models. given: {base_path, samples, reference, metric} that the
+    user set for the only model; empty values are not set. It also describes the host: has_samples, whether the samples
+    that known names exist there; metric_functions, whether the user's own functions evaluate converted variants there.
     """
     said = {key: given[key] for key in _SAID if given.get(key)} if len(configuration.models) == 1 else {}
     keys = (*_OF_A_SERVER, "metric_function") if given.get("metric_functions") else _OF_A_SERVER
@@ -85,7 +86,7 @@ def description(
             for one in whole
             if configuration.batched_per_model and one["batching"] is not UNKNOWN
         ],
-        # A function of the user's own has judged at the checks, if anywhere.
+        # A metric function of the user was evaluated at the checks, if anywhere.
         "checks": [
             {
                 "name": one["name"],
@@ -116,5 +117,8 @@ def check_known(known: Any) -> None:
 
 
 def _is_asked(key: str, model: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
-    """False for samples that a server's checks cannot read, as a host needs no NumPy; those that the user named for them are."""
+    """Return whether a check uses a value.
+
+    It does not use samples that the server's checks cannot read (hosts need no NumPy), unless the user set them for it.
+    """
     return key != "samples" or key in said or model[key].endswith(".npz")

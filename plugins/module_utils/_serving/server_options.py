@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of the options that a server of any backend has: its name, ports, CPUs, environment and flags."""
+"""Check the options that servers of all backends have: name, ports, CPUs, environment and flags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import qu
 
 # Flags of a plan that the role tfs_server turns into options of the module.
 BY_ROLE = ("port", "rest_api_port", "ssl_config_file", "tensorflow_session_config_file", "monitoring_config_file")
-# What a module returns of a server beside its name, backend and state.
+# The values that a module returns about a server, in addition to its name, backend and state.
 RESULT = (
     "pid",
     "address",
@@ -31,7 +31,7 @@ RESULT = (
     "deployment",
     "model_config_file",
 )
-# Flags that options of model_server set, by the backends that have the option.
+# Flags that options of model_server set, by the backends with such an option.
 EMBEDDED_OWN_FLAGS = {
     "port": "grpc_port",
     "rest_api_port": "rest_port",
@@ -48,9 +48,9 @@ DOCKER_OWN_FLAGS = {
     "grpc_socket_path": "grpc_socket_directory",
 }
 SERVING = ("started", "proven")  # states of model_server in which a server serves
-# Options that name what only TensorFlow Serving can be: the embedded server does not take its place.
+# Options that only TensorFlow Serving has, so that the embedded server does not replace it.
 _OF_TENSORFLOW_SERVING = ("image", "release", "engine_socket")
-# Flags that make a server print and end.
+# Flags with which a server prints something and ends.
 _NOT_SERVING = ("version",)
 LONGEST_NAME = 64
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
@@ -82,7 +82,7 @@ def check_name(name: str | None) -> str:
 
 
 def check_environment(variables: Mapping[Any, Any], where: str = "environment") -> None:
-    """Raise FleetError for a name or a value that no environment variable has; null stands for a variable that is not set."""
+    """Raise FleetError for a name or a value that is not valid for an environment variable. None means that the variable is not set."""
     for name, value in variables.items():
         if not _VARIABLE.fullmatch(str(name)):
             raise FleetError(f"{name!r} is not a valid name for an environment variable", where=where)
@@ -94,7 +94,7 @@ def check_environment(variables: Mapping[Any, Any], where: str = "environment") 
 
 
 def check_cpu_set(cpu_set: str | None) -> None:
-    """Raise FleetError for a text that names no CPU. None is no set at all."""
+    """Raise FleetError for a text without a CPU. None means no CPU set."""
     if cpu_set is not None and not limits.parse_cpu_list(cpu_set, where="cpu_set"):
         raise FleetError(
             "it contains no CPU",
@@ -104,7 +104,7 @@ def check_cpu_set(cpu_set: str | None) -> None:
 
 
 def check_ports(specification: Any) -> None:
-    """Raise FleetError for ports that no server of any backend can have."""
+    """Raise FleetError for ports that are not valid for a server of any backend."""
     bounded("grpc_port", specification.grpc_port, 0, 65535)
     if specification.rest_port is not None:
         bounded("rest_port", specification.rest_port, 0, 65535)
@@ -123,7 +123,7 @@ def refuse_own_flag(name: str, own_flags: Mapping[str, str]) -> None:
 
 
 def check_flag(name: str, value: Any, release: str) -> None:
-    """Raise FleetError where the server of a release would ignore the flag, end because of it or die of it."""
+    """Raise FleetError if the server of a release would ignore the flag, or end because of it."""
     where = f"flags.{name}"
     if name in _NOT_SERVING:
         raise FleetError("with this flag, the server prints text and exits", where=where, remedy="Leave it out.")
@@ -137,7 +137,7 @@ def check_flag(name: str, value: Any, release: str) -> None:
 
 
 def check_enable_batching(flags: Mapping[str, Any], is_batched: bool) -> None:
-    """Raise FleetError where a flag switches off the batching that parameters of a server or of its models switch on."""
+    """Raise FleetError if a flag turns off batching although parameters of the server or its models turn it on."""
     if is_batched and flags.get("enable_batching") is False:
         raise FleetError(
             "false contradicts the batching parameters, which turn batching on",
@@ -147,5 +147,5 @@ def check_enable_batching(flags: Mapping[str, Any], is_batched: bool) -> None:
 
 
 def spelt(value: Any) -> str:
-    """A flag's value as the server reads it."""
+    """Return a flag's value as the server reads it."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a trial of the tuning serves one model, and what changes it.
+"""Describe how a trial server of the tuning serves one model, and apply changes to it.
 
-A change is a mapping over the same keys; environment and flags are merged into what is there (None takes a name away), the others
-are replaced.
+A change is a mapping with the same keys. Its environment and flags are merged into the current ones, and the value None
+removes a name. Other keys are replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 
 
 class Configuration(TypedDict):
-    """How a server of one model serves, and how its clients ask."""
+    """How a server of one model serves, and which protocol its clients use."""
 
     protocol: str  # one of PROTOCOLS
     form: str  # saved_model or tflite_dynamic_range
@@ -39,7 +39,7 @@ _PLAIN: dict[str, Any] = {"protocol": "grpc", "form": "saved_model", "batching":
 
 
 def complete(values: Any, where: str = "start") -> Configuration:
-    """A whole configuration from the given part of one. Raises FleetError for an unknown key or protocol, and for what is out of form."""
+    """Return a complete configuration from the given part. Raise FleetError for an unknown key or protocol, or a malformed value."""
     if not isinstance(values, dict):
         raise FleetError(f"{values!r} is not a mapping; allowed: some of {', '.join(KEYS)}", where=where)
     for key, value in values.items():
@@ -54,7 +54,10 @@ def complete(values: Any, where: str = "start") -> Configuration:
 
 
 def planned(plan: Any, model: str, start: Any = None) -> Configuration:
-    """The configuration that a plan (docs/architecture.md, "Plan") gives a model. start: part of a configuration that changes it, or None."""
+    """Return the configuration that a plan (docs/architecture.md, "Plan") gives a model.
+
+    start: part of a configuration that changes it, or None.
+    """
     if not (isinstance(plan, dict) and {"models", "server"} <= set(plan)):
         raise FleetError(
             "it is not a plan, which has models and server",
@@ -78,8 +81,11 @@ def planned(plan: Any, model: str, start: Any = None) -> Configuration:
 
 
 def with_results(configuration: ServingConfiguration, results: Any) -> ServingConfiguration:
-    """Return the configuration with the results of tunings. results: of the module tuning; of several of a model the last counts. Environment and flags, which
-    belong to the whole server, are those of its first model that was tuned."""
+    """Return the configuration with the results of tunings.
+
+    results: of the module tuning; if a model occurs several times, its last one applies. Environment and flags belong
+    to the whole server: they are those of the first of its models that was tuned.
+    """
     names = [model.name for model in configuration.models]
     found = {model: complete(of, "tuning") for model, of in _with_configuration(results) if model in names}
     leading = next((found[name] for name in names if name in found), None)
@@ -96,7 +102,10 @@ def with_results(configuration: ServingConfiguration, results: Any) -> ServingCo
 
 
 def _with_configuration(tunings: Any) -> Iterator[tuple[str, Any]]:
-    """The (model, configuration) pairs of tuning results; those of models that were not tuned are empty. Raises FleetError for what is none."""
+    """Return the (model, configuration) pairs of tuning results. Raise FleetError for an invalid result.
+
+    The configuration of a model without a tuning is empty.
+    """
     for number, tuning in enumerate(tunings or ()):
         if not tuning:
             continue
@@ -109,7 +118,7 @@ def _with_configuration(tunings: Any) -> Iterator[tuple[str, Any]]:
 
 
 def changed(before: Any, change: Any, where: str = "change") -> Configuration:
-    """The configuration after a change. Raises FleetError for an unknown key or protocol, and for what is out of form."""
+    """Return the configuration after a change. Raise FleetError for an unknown key or protocol, or a malformed value."""
     after: dict[str, Any] = {**complete(before)}
     complete(change, where)
     for key, value in change.items():

@@ -20,7 +20,7 @@ _HEADER = (
 
 
 def read(directory: str | None, tuning_class: str) -> list[tunings.Tuning]:
-    """The tunings of a class that are kept in a directory."""
+    """Return the tunings of a class in a directory."""
     import yaml
 
     found = []
@@ -38,7 +38,7 @@ def read(directory: str | None, tuning_class: str) -> list[tunings.Tuning]:
 
 
 def make_folder(path: str) -> None:
-    """Make the folder of tunings before anything is measured; raise FleetError where nothing can be written there."""
+    """Create the folder of tunings before anything is measured. Raise FleetError if it is not writable."""
     try:
         os.makedirs(os.path.expanduser(path), exist_ok=True)
     except OSError as fault:
@@ -48,7 +48,7 @@ def make_folder(path: str) -> None:
 
 
 def write(record: tunings.Tuning, directory: str) -> Decision:
-    """Write what a tuning keeps for later runs."""
+    """Write the record of a tuning for later runs."""
     import yaml
 
     path = tunings.path(os.path.abspath(os.path.expanduser(directory)), record.tuning_class, record.model)

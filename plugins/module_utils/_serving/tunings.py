@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a tuning keeps for later runs: one record a tuning class and model, made to be read and committed.
+"""Store the result of a tuning for later runs: one record per tuning class and model, to be read and committed.
 
-A record holds the change to the plan and not the whole configuration, so that a setting that the user changes later takes effect.
+A record contains the change to the plan and not the whole configuration. Therefore settings that the user changes later
+take effect.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import mo
 
 STALE = ("keep", "ignore", "fail")
 FOLDER = "tunings"
-# What clients choose is not applied to the server.
+# Settings of clients, which do not apply to the server.
 _APPLIED = ("form", "batching", "environment", "flags")
 _OF_SERVER = ("environment", "flags")
 _VALID_FOR = ("backend", "image", "release")
@@ -29,9 +30,13 @@ _STRUCTURE = ("signatures", "graph")
 
 @dataclass(frozen=True)
 class Tuning:
-    """change: what beat the plan, over trial_configuration.KEYS without protocol; empty where nothing did. gain: {fraction, interval, confidence} of
-    everything that was kept, or None. measured: {at, host, protocol, in_flight, examples}. valid_for: {backend, image, release} and, where the SavedModel
-    is known, its structure: {signatures, graph}, digests without weights."""
+    """The record of one tuning.
+
+    change: what was faster than the plan, with trial_configuration.KEYS except protocol; empty if nothing was. gain:
+    {fraction, interval, confidence} of all kept changes together, or None. measured: {at, host, protocol, in_flight,
+    examples}. valid_for: {backend, image, release} and, if the SavedModel is known, its structure: {signatures, graph},
+    digests without weights.
+    """
 
     model: str
     tuning_class: str
@@ -41,12 +46,12 @@ class Tuning:
     valid_for: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """As data, in the order in which people read it."""
+        """Return the record as data, in the order in which people read it."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Any, where: str) -> Tuning:
-        """The record of as_dict(). Raises FleetError for anything else; where: the file's name."""
+        """Return the record of as_dict(). Raise FleetError for invalid data. where: the file's name."""
         keys = set(cls.__dataclass_fields__)
         if not isinstance(data, dict) or set(data) != keys:
             raise FleetError(
@@ -72,7 +77,7 @@ def kept(
     at: str,
     structure: Mapping[str, str] | None = None,
 ) -> Tuning:
-    """The record of what the module tuning returned. structure: of the SavedModel that was tuned, as saved_model_info returns it."""
+    """Return the record of a result of the module tuning. structure: of the tuned SavedModel, as saved_model_info returns it."""
     before, after, total, method = result["start"], result["configuration"], result["total"], result["method"]
     change = {key: after[key] for key in ("form", "batching") if after[key] != before[key]}
     for key in _OF_SERVER:
@@ -105,14 +110,15 @@ def kept(
 
 
 def path(directory: str, tuning_class: str, model: str) -> str:
-    """Where the record of a tuning class and model lies."""
+    """Return the path of the record of a tuning class and model."""
     return posixpath.join(directory, tuning_class, f"{model}.yml")
 
 
 def directory_beside(inventory_directory: str | None, sources: Sequence[str], directories: Sequence[str]) -> str | None:
-    """Where tunings lie by default: beside the inventory file, or beside the directory that is the inventory, in which Ansible would read them as hosts.
+    """Return the default directory of tunings: next to the inventory file, or next to the inventory directory, where Ansible does not read them as hosts.
 
-    inventory_directory: of the host. sources: the inventory's, absolute; directories: those of them that are directories. None without an inventory file.
+    inventory_directory: of the host. sources: the inventory's, as absolute paths. directories: those sources that are
+    directories. Return None without an inventory file.
     """
     if not inventory_directory or not sources:
         return None
@@ -123,7 +129,10 @@ def directory_beside(inventory_directory: str | None, sources: Sequence[str], di
 
 
 def stale(tuning: Tuning, plan: Mapping[str, Any], structure: Mapping[str, str] | None = None) -> list[str]:
-    """What is other now than where the tuning was measured, as texts. structure: of the SavedModel on the host; what is not known is not compared."""
+    """Return what has changed since the tuning was measured, as texts. Unknown values are not compared.
+
+    structure: of the SavedModel on the host.
+    """
     elsewhere = [
         f"{key} {tuning.valid_for.get(key)} -> {plan[key]}"
         for key in _VALID_FOR
@@ -135,7 +144,7 @@ def stale(tuning: Tuning, plan: Mapping[str, Any], structure: Mapping[str, str] 
 
 
 def legal(change: Mapping[str, Any], release: str) -> dict[str, Any]:
-    """The part of a change that the release takes."""
+    """Return the part of a change that the release supports."""
     flags = change.get("flags") or {}
     given = {name: value for name, value in flags.items() if value is not None}
     wrong = {problem["flag"] for problem in questions.check_flags(release, given)}
@@ -147,7 +156,7 @@ def legal(change: Mapping[str, Any], release: str) -> dict[str, Any]:
 
 
 def without_settings(change: Mapping[str, Any], request: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a change that the user's own settings leave open: what the user sets holds."""
+    """Return the part of a change that does not conflict with the user's own settings, which take precedence."""
     left = {key: value for key, value in change.items() if key not in _OF_SERVER}
     if model.get("batching") not in (None, "auto"):
         left.pop("batching", None)
@@ -163,7 +172,7 @@ def without_settings(change: Mapping[str, Any], request: Mapping[str, Any], mode
 
 
 def conflicts(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """{environment|flags: {name: {model: value}}}: what belongs to the whole server and tunings of its models want differently."""
+    """Return {environment or flags: {name: {model: value}}} of the settings of the whole server for which the tunings of its models have different values."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for key in _OF_SERVER:
         for name in sorted(

@@ -25,7 +25,7 @@ CHECK_ROWS = 32
 IDLE_EXIT_S = 600
 _WINDOWS = ("window_s", "window_requests", "window_max_s")  # options that load() can replace
 DEADLINE_S = 60.0  # of a request: with a slow model, requests in flight wait for each other
-_FRAGILE = checks.closed(checks.CARELESS, "").what
+_FRAGILE = checks.closed(checks.MALFORMED, "").what
 
 
 def server_name(model: str, key: str) -> str:

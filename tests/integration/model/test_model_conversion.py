@@ -701,24 +701,24 @@ def test_info_as_a_module(zoo, tmp_path, check):
     assert broken["failed"] and "not a SavedModel" in broken["msg"] and "\n" not in broken["msg"]
 
 
-def test_info_loads_the_model_and_sends_it_what_careless_clients_send(zoo, tmp_path):
+def test_info_loads_the_model_and_sends_it_malformed_requests(zoo, tmp_path):
     """TensorFlow 2.21 with oneDNN on was seen to abort at a convolution whose input has too few dimensions."""
     found = run("saved_model_info", tmp_path / "tmp", path=zoo / "dense", load=True, server_release="2.20.0")[
         "saved_model"
     ]
     assert found["loaded"]["survives"] and found["loaded"]["answered"] == ["serving_default"]
     assert {"signature": "serving_default", "request": "x of rank 1", "outcome": "refused"} in found["loaded"][
-        "careless"
+        "malformed_requests"
     ]
     assert found["loaded"]["load_s"] < 60 and found["warnings"] == [
         "TensorFlow 2.21.0 wrote the model, but the server is 2.20.0: an older server rejects operations and attributes that it does not know. "
         "Export the model with the server's release, or verify that it loads there."
     ]
     fragile = run("saved_model_info", tmp_path / "tmp", path=zoo / "convolution", load=True)["saved_model"]
-    assert fragile["analysis"]["serving_default"]["careless_request"]["can_kill"]
-    assert not fragile["loaded"]["survives"] and fragile["loaded"]["careless"][-1]["outcome"] == "killed", fragile[
-        "loaded"
-    ]
+    assert fragile["analysis"]["serving_default"]["malformed_request"]["can_kill"]
+    assert not fragile["loaded"]["survives"] and fragile["loaded"]["malformed_requests"][-1]["outcome"] == "killed", (
+        fragile["loaded"]
+    )
     assert not list((tmp_path / "tmp").iterdir())
 
 

@@ -215,7 +215,7 @@ def test_the_guess_about_tensorflow_lite_agrees_with_the_converter(zoo, results,
     }.get(name, [])
     assert guess["parses_examples"] == (name in ("example_parsing", "features"))
     assert bool(guess["tables"]) == (name == "vocabulary")
-    assert guess["careless_request"]["can_kill"] == (name in ("convolution", "depthwise")) and not guess["custom_ops"]
+    assert guess["malformed_request"]["can_kill"] == (name in ("convolution", "depthwise")) and not guess["custom_ops"]
     assert guess["batching"]["shared"] == (name not in ("no_batch", "scalar_input", "fixed_batch"))
 
 

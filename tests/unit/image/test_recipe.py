@@ -49,7 +49,7 @@ def planned(release, image_class, kind="cpu"):
     flags = ALL_OF.get(level, frozenset())
     kind = "gpu" if majors else kind
     try:
-        options, _reasons = recipe.mended_options("", level, flags, release, kind) if level in ALL_OF else ("", [])
+        options, _reasons = recipe.completed_options("", level, flags, release, kind) if level in ALL_OF else ("", [])
         fault = recipe.problem(release, options, flags, kind, majors)
         return fault or recipe.recipe(release, level, options, kind, majors)
     except FleetError as fault:
@@ -110,10 +110,10 @@ def test_a_recipe_that_somebody_changed_is_refused():
         recipe.check(made)
 
 
-def test_known_bad_combinations_are_mended_or_refused():
+def test_known_bad_combinations_are_fixed_or_refused():
     v4 = ALL_OF["x86-64-v4"] | {"avx512_vnni", "avx512_bf16"}
     known = microarchitectures.known()
-    options, reasons = recipe.mended_options(
+    options, reasons = recipe.completed_options(
         "--config=release --copt=-march=znver4", "x86-64-v4", v4, "2.20.0", "cpu", known
     )
     assert options.endswith("--copt=-mno-avx512bf16") and "clang fails" in reasons[0]
@@ -236,7 +236,7 @@ def test_an_image_for_an_exact_microarchitecture():
     assert recipe.microarchitecture_options("zen4", "2.17.1", "cpu", known) is None
     assert recipe.microarchitecture_options("zen4", "2.17.1", "gpu", known) is not None
     assert not recipe.microarchitecture_options("nehalem", "2.20.0", "cpu", known).startswith("--config=release")
-    options, _reasons = recipe.mended_options(
+    options, _reasons = recipe.completed_options(
         recipe.microarchitecture_options("zen4", "2.20.0", "cpu", known),
         "x86-64-v4",
         recipe.flags_of("zen4", known),

@@ -95,8 +95,8 @@ def test_analysis_names_what_stands_in_the_way():
     ]
     assert not found["tensorflow_lite"]["likely"] and found["parses_examples"]
     assert found["tables"] == ["LookupTableFindV2"] and found["custom_ops"] == ["Mine>Op"]
-    assert found["careless_request"]["can_kill"] and any(
-        "trap 41" in reason for reason in found["careless_request"]["reasons"]
+    assert found["malformed_request"]["can_kill"] and any(
+        "trap 41" in reason for reason in found["malformed_request"]["reasons"]
     )
     assert found["tensorrt"]["likely"] and found["tensorrt"]["ops_outside"] == [
         "LookupTableFindV2",
@@ -112,10 +112,16 @@ def test_analysis_names_what_stands_in_the_way():
         "state_ops": [],
         "random_ops": [],
         "file_ops": [],
-        "batching": {"legal": True, "first_dimensions": {"image": "any"}, "shared": True, "reasons": [], "doubts": []},
+        "batching": {
+            "legal": True,
+            "first_dimensions": {"image": "any"},
+            "shared": True,
+            "reasons": [],
+            "warnings": [],
+        },
         "tensorflow_lite": {"likely": True, "blocking_ops": [], "reasons": []},
         "tensorrt": {"likely": True, "ops_outside": [], "reasons": []},
-        "careless_request": {"can_kill": False, "reasons": []},
+        "malformed_request": {"can_kill": False, "reasons": []},
     }
 
 

@@ -389,6 +389,13 @@ def test_a_file_that_is_not_a_saved_model_is_recognized_with_the_next_step(tmp_p
         )
 
 
+def test_files_of_the_folder_itself_say_what_it_is_before_those_in_its_folders(tmp_path):
+    """A published version of TensorFlow Lite has the answers of its source in an archive of NumPy below assets.extra."""
+    files = {"assets.extra/tfserving_fleet_answers.npz": packed("zip", "labels.npy"), "model.tflite": LITE}
+    with pytest.raises(FleetError, match="'model.tflite': it is a TensorFlow Lite file"):
+        saved_model.read(write(tmp_path, files))
+
+
 @pytest.mark.parametrize(
     "names, words",
     [

@@ -64,7 +64,7 @@ def test_options_that_do_not_go_together(given, words):
 
 
 def test_options_that_do():
-    for form in variant_refusals.FORMS:
+    for form in variant_refusals.VARIANTS:
         variant_refusals.check(options(form, batch_sizes=[1, 8]))
     variant_refusals.check(options(select_tf_ops=True, metric="function", metric_function="/m.py"))
 

@@ -54,16 +54,16 @@ HALF = {"batching": {"max_batch_size": 8}}
         (host(), request(image="a/b:1"), "image", "a/b:1", "tfserving_image"),
         (host(), request(), "image", "tensorflow/serving:2.20.0", "built for AVX, SSE4.2, which this CPU has"),
         (gpu_host(9, 0), request(), "image", "tensorflow/serving:2.20.0-gpu", "the official image of 2.20.0"),
-        (host(), request(), "own build", "not yet", "first measure with oneDNN on and off"),
-        (host(), request(measured=["oneDNN"]), "own build", "worth trying", "tfserving_build: true builds"),
+        (host(), request(), "custom build", "not yet", "first measure with oneDNN on and off"),
+        (host(), request(measured=["oneDNN"]), "custom build", "worth trying", "tfserving_build: true builds"),
         (host(), request(models=[]), "models", "none", "tfserving_models is empty"),
-        (host(), request(), "model m: form", "saved_model", "TensorFlow Lite is a candidate for tuning"),
-        (host(), request({"optimize": "none"}), "model m: form", "saved_model", "not converted"),
-        (host(), request({"optimize": "tflite_int8"}), "model m: form", "tflite_int8", "only if its outputs agree"),
+        (host(), request(), "model m: variant", "saved_model", "TensorFlow Lite is a candidate for tuning"),
+        (host(), request({"optimize": "none"}), "model m: variant", "saved_model", "not converted"),
+        (host(), request({"optimize": "tflite_int8"}), "model m: variant", "tflite_int8", "only if its outputs agree"),
         (
             gpu_host(8, 0),
             request({"optimize": "tensorrt"}, version="2.17.1"),
-            "model m: form",
+            "model m: variant",
             "tensorrt",
             "this GPU model",
         ),
@@ -232,7 +232,7 @@ def test_a_decision(capabilities, asked, subject, choice, reason):
         (
             host(),
             request({"optimize": "tensorrt"}),
-            "model m: form",
+            "model m: variant",
             "TF-TRT needs a GPU, but this server has none",
             "optimize: none",
             {"models": {"m": {"optimize": "none"}}},
@@ -240,7 +240,7 @@ def test_a_decision(capabilities, asked, subject, choice, reason):
         (
             gpu_host(8, 0),
             request({"optimize": "tensorrt"}),
-            "model m: form",
+            "model m: variant",
             "built without TensorRT",
             "Use release 2.17.1",
             {"version": "2.17.1"},
@@ -256,7 +256,7 @@ def test_a_decision(capabilities, asked, subject, choice, reason):
         (
             host(),
             request(lite(half="float16")),
-            "model m: form",
+            "model m: variant",
             "signature half: ",
             "Serve the SavedModel: optimize: none",
             NO_FORM,
@@ -264,7 +264,7 @@ def test_a_decision(capabilities, asked, subject, choice, reason):
         (
             host(),
             request(lite("half", good="float32", half="float16")),
-            "model m: form",
+            "model m: variant",
             "signature half: ",
             "optimize: none",
             NO_FORM,
@@ -344,7 +344,7 @@ def test_a_refusal(capabilities, asked, subject, reason, remedy, change):
         (
             host(),
             request({"batching": {"max_batch_size": 8, "batch_timeout_micros": 1500}}),
-            ["lone client waits 1.5 ms"],
+            ["single client waits 1.5 ms"],
         ),
         (
             host(),
@@ -368,7 +368,7 @@ def test_a_warning(capabilities, asked, words):
     [
         ({"num_batch_threads": 16, "max_enqueued_batches": 16}, {}, "num_batch_threads"),
         ({"num_batch_threads": 10}, {}, "UNAVAILABLE"),
-        ({"batch_timeout_micros": 0}, {}, "lone client"),
+        ({"batch_timeout_micros": 0}, {}, "single client"),
         ({"batch_timeout_micros": 8999}, {"objective_p99_ms": 9}, "alone uses up"),
         ({"num_batch_threads": 2}, {}, "not given"),
     ],

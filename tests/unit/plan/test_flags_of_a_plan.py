@@ -49,7 +49,7 @@ def test_a_flag_that_works_and_yet_surprises(flag):
     made = planned(flags={flag: surprising}, environment={"TF_ENABLE_ONEDNN_OPTS": "1"})
     spelt = str(surprising).lower() if surprising is True else surprising
     assert warned(made, f"--{flag}={spelt}: ", word)
-    assert decision(made, f"flag {flag}") == (str(spelt), "tfserving_flags")
+    assert decision(made, f"flag {flag}") == (str(spelt), "set by tfserving_flags")
     assert not warned(planned(flags={flag: plain}), f"--{flag}=")
 
 

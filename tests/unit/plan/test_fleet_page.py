@@ -55,7 +55,7 @@ REFUSED = plan(
     warnings=[],
     refusals=[
         {"subject": "image", "reason": "it needs AVX.", "remedy": "Build one"},
-        {"subject": "model m: form", "reason": "no", "remedy": "Yes."},
+        {"subject": "model m: variant", "reason": "no", "remedy": "Yes."},
         {"subject": "image", "reason": "x", "remedy": "y"},
     ],
 )
@@ -76,7 +76,7 @@ PLAN for 5 hosts of 3 classes; refusals on 1; 1 not detected yet
 
 1. x86-64-v2: old
   REFUSED     image: it needs AVX. Build one.
-              model m: form: no. Yes.
+              model m: variant: no. Yes.
               image: x. y.
 
 2. x86-64-v3-intel-4c-1n: web1, web2

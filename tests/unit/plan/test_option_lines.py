@@ -204,7 +204,7 @@ def test_a_conversion_by_saved_model_cli_is_a_form(words, reason):
     made = planned(line, models=[{"name": "a"}, {"name": "b", "optimize": "none"}])
     ((choice, why),) = options(made).values()
     assert choice.startswith("optimize: tensorrt") and "--max_workspace_size_bytes" in choice and reason in why
-    assert [one["subject"] for one in made["refusals"]] == ["model a: form"]
+    assert [one["subject"] for one in made["refusals"]] == ["model a: variant"]
     assert "option saved_model_cli" in [one["subject"] for one in planned("saved_model_cli show --dir /m")["refusals"]]
 
 

@@ -10,7 +10,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes impo
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import form_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import variant_of
 
 HOST = {
     "architecture": "x86_64",
@@ -173,7 +173,7 @@ def test_an_embedded_server_is_described_by_what_it_left():
             "labels": {},
         }
     ], "an earlier version of the collection did not write what the batching file held"
-    assert form_of("/srv/models/digits") is None
+    assert variant_of("/srv/models/digits") is None
 
 
 def test_servers_that_could_not_be_seen_are_not_taken_for_gone():

@@ -150,7 +150,7 @@ def test_trap_05_a_log_without_the_line_proves_nothing():
     ]
 
 
-def test_trap_06_releases_whose_tools_refuse_their_python_are_mended():
+def test_trap_06_releases_whose_tools_refuse_their_python_are_fixed():
     for release, python in (("2.8.4", "3.7"), ("2.13.1", "3.8"), ("2.17.1", "3.9")):
         made = planned(host(), request(version=release, build=True))
         assert [mend["python"] for mend in made["build"]["mends"] if mend["mend"] == "get_pip"] == [python]
@@ -170,15 +170,15 @@ def test_trap_08_the_old_saved_model_cli_line_is_answered():
 
 
 def test_trap_09_tf_trt_on_a_server_without_tensorrt():
-    fault = refused(gpu_host(8, 0), request({"optimize": "tensorrt"}), "model m: form")
+    fault = refused(gpu_host(8, 0), request({"optimize": "tensorrt"}), "model m: variant")
     assert "2.17.1 was the last with it" in fault["reason"] and "2.17.1" in fault["remedy"]
     assert fault["change"] == {"version": "2.17.1"}
 
 
 def test_trap_10_engines_are_bound_to_their_gpu():
     made = planned(gpu_host(8, 0), request({"optimize": "tensorrt"}, version="2.17.1"))
-    assert "run on no other" in decision(made, "model m: form")["reason"]
-    fault = refused(gpu_host(12, 0), request({"optimize": "tensorrt"}, version="2.17.1"), "model m: form")
+    assert "run on no other" in decision(made, "model m: variant")["reason"]
+    fault = refused(gpu_host(12, 0), request({"optimize": "tensorrt"}, version="2.17.1"), "model m: variant")
     assert "not built for compute capability 12.0" in fault["reason"]
 
 
@@ -198,7 +198,7 @@ def test_trap_12_types_that_tensorflow_lite_models_cannot_have(dtype):
             "outputs": {"y": {"dtype": "float32", "shape": [None, 2]}},
         }
     }
-    fault = refused(host(), request({"optimize": "tflite_dynamic_range", "signatures": signatures}), "model m: form")
+    fault = refused(host(), request({"optimize": "tflite_dynamic_range", "signatures": signatures}), "model m: variant")
     assert f"x is {dtype}" in fault["reason"]
     assert not [
         candidate
@@ -347,7 +347,7 @@ def test_trap_31_grpc_threads_for_the_calls_in_flight():
 
 def test_trap_33_and_42_what_tensorflow_lite_servers_do_not_check():
     made = planned(host(), request({"optimize": "tflite_dynamic_range"}))
-    warned(made, "another dtype", "wrong numbers", "text for a number")
+    warned(made, "another dtype", "wrong numbers", "string instead of a number")
     warned(made, "0 rows")
 
 
@@ -361,7 +361,7 @@ def test_trap_37_metrics_without_rest():
 def test_trap_38_a_lone_client_waits_for_company():
     warned(
         planned(host(), request({"batching": {"max_batch_size": 8, "batch_timeout_micros": 5000}})),
-        "lone client",
+        "single client",
         "5 ms",
     )
     assert (

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/traps.md against the tests: every trap and pain has its row, and a row that says plan has its test."""
+"""docs/traps.md against the tests: every trap and common problem has its row, and a row that says plan has its test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "traps.md").read_text(encoding="utf-8")
-TRAPS, PAINS = TEXT.split("## The pains")
+TRAPS, PROBLEMS = TEXT.split("## Common problems")
 
 
 def rows(text):
@@ -24,9 +24,9 @@ def rows(text):
     return {int(cells[0]): cells for cells in found}
 
 
-def test_every_trap_and_pain_has_its_row():
+def test_every_trap_and_problem_has_its_row():
     assert sorted(rows(TRAPS)) == list(range(1, 64))
-    assert sorted(rows(PAINS)) == list(range(1, 16))
+    assert sorted(rows(PROBLEMS)) == list(range(1, 16))
 
 
 def test_rows_that_name_the_plan_have_a_test_of_that_number():

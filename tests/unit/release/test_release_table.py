@@ -175,7 +175,7 @@ def test_tensorrt(release, compute, supported):
 
 
 def test_every_cell_has_a_value_and_a_source_at_every_release():
-    for name in (*table.READ, *table.TOLD):
+    for name in (*table.READ, *table.DERIVED):
         for release in table.RELEASES:
             questions.cell(name, release)
             assert questions.source(name, release)
@@ -185,7 +185,7 @@ def test_every_cell_has_a_value_and_a_source_at_every_release():
 
 
 def test_histories_name_releases_of_the_table_in_order():
-    for name, (_source, history) in {**table.READ, **table.TOLD}.items():
+    for name, (_source, history) in {**table.READ, **table.DERIVED}.items():
         positions = [table.RELEASES.index(first) for first, _value in history]
         assert positions == sorted(set(positions)), name
         assert all(later[1] != earlier[1] for earlier, later in zip(history, history[1:])), (

@@ -110,12 +110,12 @@ def test_a_fact_from_elsewhere_than_upstreams_files(fact):
 def test_every_source_is_a_place():
     read = [source for source, _history in table.READ.values()]
     assert all(re.match(r"SERVING/[\w/]+\.?\w*|\.bazelrc$|WORKSPACE$", source) for source in read), read
-    told = [source for source, _history in table.TOLD.values()] + [
+    sources = [source for source, _history in table.DERIVED.values()] + [
         entry[-1] for entry in (*table.FORMER_FLAGS.values(), *table.FLAG_VALUES.values(), *table.KNOWN_BAD.values())
     ]
     assert all(
-        re.search(r"SERVING/|github\.com/|TensorFlow|bazelrc|get-pip|commit [0-9a-f]{8}", source) for source in told
-    ), told
+        re.search(r"SERVING/|github\.com/|TensorFlow|bazelrc|get-pip|commit [0-9a-f]{8}", source) for source in sources
+    ), sources
 
 
 def test_options_make_a_program_need_what_gcc_says():

@@ -125,5 +125,5 @@ def test_the_folders_of_the_host():
     "form", ["saved_model", "tflite_dynamic_range", "tflite_float16", "tflite_int8", "tflite_int16x8", "tensorrt"]
 )
 def test_the_folder_of_a_published_model_tells_its_form(form):
-    assert model_config.form_of(f"/srv/m/{form}") == model_config.form_of(f"/srv/m/{form}/") == form
-    assert model_config.form_of(f"/srv/{form}/m") is None
+    assert model_config.variant_of(f"/srv/m/{form}") == model_config.variant_of(f"/srv/m/{form}/") == form
+    assert model_config.variant_of(f"/srv/{form}/m") is None

@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Batching: TensorFlow's own scheduler forms the batches, this layer does around it what TensorFlow Serving's BatchingSession does.
+"""Batching: TensorFlow's own scheduler forms the batches, and this layer does what TensorFlow Serving's BatchingSession does around it.
 
-What waits in TensorFlow's queues is not the requests' arrays but a ticket for each of their rows: [number of the task, row]. A batch
-of tickets names the rows that run together; their arrays are then checked, padded, joined, run and cut apart here. One scheduler serves
-all models of a server, with a queue for each version and signature, so that num_batch_threads bounds the batches of all of them together.
+TensorFlow's queues contain no arrays of requests, but a ticket for each of their rows: [number of the task, row]. A
+batch of tickets lists the rows that run together. Here, their arrays are checked, padded, joined, run and split. One
+scheduler serves all models of a server, with a queue for each version and signature, so num_batch_threads limits the
+batches of all of them together.
 """
 
 from __future__ import annotations
@@ -36,31 +37,31 @@ _RUN_IN_CALLER = -1
 
 
 def read_parameters(path: str) -> Any:
-    """Return the BatchingParameters message of a text file. Raises Status with TensorFlow Serving's texts."""
+    """Return the BatchingParameters message of a text file. Raise Status with TensorFlow Serving's texts."""
     return configuration.read_text_proto(path, "tensorflow.serving.BatchingParameters")
 
 
 def parameters_of_model(path: str, common: Any, per_model: bool) -> Any:
-    """Return the parameters for the version at path, or None where it is not batched: with per_model only the file in the model's folder counts."""
+    """Return the parameters for the version at path, or None if it is not batched. per_model: use only the file in the model's folder."""
     if not per_model:
         return common
     own = os.path.join(path, manifest.BATCHING)
     return read_parameters(own) if os.path.exists(own) else None
 
 
-# The tensor that takes tickets, and the one that is there when their batches ended.
+# The tensor that takes tickets, and the one that exists when their batches have ended.
 _Queue = tuple[str, str]
-# The tensors that a signature takes and gives.
+# The input and output tensors of a signature.
 _Key = tuple[frozenset[str], frozenset[str]]
-# A task, the first of its rows, and the one after the last.
+# A task, its first row, and the row after the last.
 _Part = tuple["_Task", int, int]
 
 
 class Scheduler:
-    """TensorFlow's batch scheduler for a whole server; threads: how many batches run at once.
+    """TensorFlow's batch scheduler for a whole server. threads: how many batches run in parallel.
 
-    TensorFlow's batch threads live in a session of their own and look for work each millisecond. The session is closed after some seconds without a
-    request, so that an idle server uses no CPU, and the next request makes another.
+    TensorFlow's batch threads belong to a separate session and look for work every millisecond. The session is closed
+    after some seconds without a request, so that an idle server uses no CPU. The next request creates another one.
     """
 
     _session: Any
@@ -87,7 +88,11 @@ class Scheduler:
         threading.Thread(target=self._rest, name="batching", daemon=True).start()
 
     def queue(self, parameters: Any) -> _Queue:
-        """Return a new queue: (name of the tensor that takes tickets, an array [rows, 2]; name of the tensor that is there when their batches ended)."""
+        """Return a new queue.
+
+        It is (name of the tensor that takes tickets, an array [rows, 2]; name of the tensor that exists when their
+        batches have ended).
+        """
         import tensorflow
 
         options = queue_options(parameters)
@@ -107,7 +112,7 @@ class Scheduler:
             return tickets.name, done[0].name
 
     def submit(self, queue: _Queue, task: _Task) -> None:
-        """Wait until all rows of the task have run, in one batch or several; what became of them is in the task. May raise OpErrors."""
+        """Wait until all rows of the task have run in one or more batches. The task contains their results. May raise OpErrors."""
         number = next(self._numbers)
         tickets = numpy.empty((task.rows, 2), "int64")
         tickets[:, 0], tickets[:, 1] = number, numpy.arange(task.rows)
@@ -122,12 +127,13 @@ class Scheduler:
                 self._last = time.monotonic()
 
     def _callable(self, queue: _Queue) -> Callable[[Any], object]:
-        """Return the function that puts tickets into the queue, of the session that lives or of a new one; the caller holds the lock."""
+        """Return the function that adds tickets to the queue, of the current session or a new one. The caller holds the lock."""
         import tensorflow
         from tensorflow.core.protobuf import config_pb2
 
         if self._session is None:
-            # A batch runs in the scheduler's own thread and a request waits in its own, so that this session needs no threads for them.
+            # A batch runs in a thread of the scheduler, and a request waits in its own, so this session needs no
+            # threads for them.
             self._session = tensorflow.compat.v1.Session(
                 graph=self._graph,
                 config=config_pb2.ConfigProto(
@@ -142,7 +148,7 @@ class Scheduler:
         return self._callables[queue]
 
     def _rest(self) -> None:
-        """Close the session whenever it had nothing to do for a while; waits without a look at the clock while there is none."""
+        """Close the session whenever it was idle for a while. Without a session, wait for one without a timeout."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._session is not None)
@@ -155,7 +161,7 @@ class Scheduler:
             time.sleep(left_s)
 
     def _run_batch(self, tickets: Any) -> Any:
-        """Called by TensorFlow in a batch thread."""
+        """Run a batch. TensorFlow calls this in a batch thread."""
         with self._slots:
             parts = [(self._tasks[int(number)], int(first), int(last) + 1) for number, first, last in _runs(tickets)]
             parts[0][0].session.run_batch(parts)
@@ -163,10 +169,10 @@ class Scheduler:
 
 
 class BatchingSession:
-    """A session whose runs share batches. It has the face of the session that it wraps."""
+    """A session whose runs share batches, with the interface of the wrapped session."""
 
     def __init__(self, session: Checked, parameters: Any, scheduler: Scheduler) -> None:
-        """parameters: a BatchingParameters message. Raises Status where TensorFlow Serving refuses to load the model."""
+        """Wrap a session. parameters: a BatchingParameters message. Raise Status if TensorFlow Serving refuses to load the model with it."""
         log.info("Wrapping session to perform batch processing")
         self._session, self._parameters, self._scheduler = session, parameters, scheduler
         check_parameters(parameters)
@@ -179,7 +185,7 @@ class BatchingSession:
         self._queues, self._bypassed = {key: scheduler.queue(parameters) for key in declared}, False
 
     def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
-        """As SavedModelSession.run, in a batch with other requests for the same tensors; for some outputs of a signature alone there is none."""
+        """Run as SavedModelSession.run, in a batch with other requests for the same tensors. Runs for only some outputs of a signature are not batched."""
         self._session.check(feeds)
         queue = self._queues.get(_key(feeds, fetches))
         if queue is None:
@@ -263,12 +269,12 @@ class BatchingSession:
 
 
 def _key(inputs: Iterable[str], outputs: Iterable[str]) -> _Key:
-    """Return what tells the signatures of a model apart: the names of their tensors."""
+    """Return the key of a signature of the model: the names of its tensors."""
     return frozenset(inputs), frozenset(outputs)
 
 
 class _Task:
-    """One request: what it feeds and wants, and the pieces of its outputs as their batches end."""
+    """One request: its inputs, the requested outputs, and the parts of the outputs of the batches that have ended."""
 
     pieces: list[tuple[int, dict[str, Any]]]
     faults: list[status.Status]
@@ -286,7 +292,7 @@ class _Task:
 
 
 def check_parameters(parameters: Any) -> None:
-    """Raise the Status of a BatchingParameters message that TensorFlow Serving refuses, or dies of."""
+    """Raise Status for a BatchingParameters message that TensorFlow Serving refuses or aborts on."""
     size, execution_size = _max_batch_size(parameters), _execution_size(parameters)
     last, timeout = [size, *parameters.allowed_batch_sizes][-1], parameters.batch_timeout_micros.value
     splitting, enqueued = parameters.enable_large_batch_splitting.value, parameters.max_enqueued_batches.value
@@ -314,7 +320,7 @@ def check_parameters(parameters: Any) -> None:
 
 
 def queue_options(parameters: Any) -> dict[str, Any]:
-    """Return the options of BatchFunction. With splitting all sizes up to the largest batch are allowed, since padding is this layer's work."""
+    """Return the options of BatchFunction. With splitting, all sizes up to the largest batch are allowed, because this layer pads."""
     enqueued = (
         parameters.max_enqueued_batches.value if parameters.HasField("max_enqueued_batches") else _MAX_ENQUEUED_BATCHES
     )
@@ -329,7 +335,7 @@ def queue_options(parameters: Any) -> dict[str, Any]:
 
 
 def padded_size(rows: int, allowed: Sequence[int]) -> int:
-    """Return the first of the allowed sizes that holds the rows, in their given order; the rows themselves where none does."""
+    """Return the first allowed size, in the given order, that is large enough for the rows, or else the number of rows."""
     return next((size for size in allowed if size >= rows), rows)
 
 
@@ -357,14 +363,14 @@ def _rows_of(feeds: Feeds) -> int:
 
 
 def _runs(tickets: Any) -> Any:
-    """Return (task, first row, last row) for each run of consecutive rows of one task in a batch of tickets."""
+    """Return (task, first row, last row) of each sequence of consecutive rows of one task in a batch of tickets."""
     breaks = numpy.flatnonzero((numpy.diff(tickets[:, 0]) != 0) | (numpy.diff(tickets[:, 1]) != 1)) + 1
     starts, ends = [0, *breaks], [*breaks, len(tickets)]
     return [(tickets[start, 0], tickets[start, 1], tickets[end - 1, 1]) for start, end in zip(starts, ends)]
 
 
 def _joined(name: str, arrays: list[Any], padding: int, pad_variable_length: bool) -> Any:
-    """Return the arrays of several tasks as one, and the first row of the last of them so many times more."""
+    """Return the arrays of several tasks joined, with the first row of the last task repeated as padding."""
     if pad_variable_length:
         arrays = _of_one_shape(arrays)
     elif any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
@@ -378,7 +384,7 @@ def _joined(name: str, arrays: list[Any], padding: int, pad_variable_length: boo
 
 
 def _of_one_shape(arrays: list[Any]) -> list[Any]:
-    """Return the arrays, each padded behind every dimension but the first to the largest among them, with its own first value."""
+    """Return the arrays padded to the largest size in each dimension except the first, each with its own first value."""
     ranks = {array.ndim for array in arrays}
     if len(ranks) > 1:
         raise status.Status(

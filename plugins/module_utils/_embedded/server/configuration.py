@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The list of models: from the flags, from a file that may be polled, or from a request to reload it, with TensorFlow Serving's checks and texts."""
+"""The list of models: from flags, from a file that may be polled, or from a reload, with TensorFlow Serving's checks and texts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PLATFORM = "tensorflow"
 
 
 def of_flags(options: Mapping[str, Any]) -> list[models.ModelConfig]:
-    """Return the ModelConfigs that the flags name. Raises Status."""
+    """Return the ModelConfigs of the flags. Raise Status."""
     if not options["model_config_file"]:
         return _checked([models.ModelConfig(options["model_name"], options["model_base_path"])])
     return of_list(of_file(options["model_config_file"]).model_config_list.config)
 
 
 class NoPlatform(status.Status):
-    """An entry of a list of models does not say with what it is served."""
+    """An entry of a list of models has no model_platform."""
 
 
 def of_list(listed: Iterable[Any]) -> list[models.ModelConfig]:
@@ -62,7 +62,7 @@ def of_file(path: str) -> Any:
 
 
 def reload(library: models.Library, config: Any, is_active: Callable[[], bool]) -> None:
-    """Let the library serve what a ModelServerConfig message lists. is_active: whether the client still waits for it. Raises Status."""
+    """Make the library serve the models of a ModelServerConfig message. is_active: whether the client still waits for it. Raise Status."""
     try:
         if not config.HasField("model_config_list"):
             raise status.Status(
@@ -83,7 +83,7 @@ def reload(library: models.Library, config: Any, is_active: Callable[[], bool]) 
 
 
 def _refuse_elsewhere(listed: Iterable[Any]) -> None:
-    """Raise Status for a base path that is not below the folders that the server was started for: any client on this host may ask for a reload."""
+    """Raise Status for a base path outside of the folders that the server was started for, because any client on this host can request a reload."""
     folders = json.loads(os.environ.get("TFSERVING_EMBEDDED_RELOAD_BELOW", '["/"]'))
     for config in listed:
         if "\0" not in config.base_path and not any(
@@ -98,7 +98,7 @@ def _refuse_elsewhere(listed: Iterable[Any]) -> None:
 
 
 def _apply(library: models.Library, listed: Iterable[Any], is_active: Callable[[], bool] = lambda: True) -> None:
-    """Serve what is listed. An entry without a platform makes TensorFlow Serving refuse all that follows it."""
+    """Serve the listed models. After an entry without a platform, TensorFlow Serving refuses all later lists."""
     if library.poison:
         raise library.poison
     try:
@@ -109,7 +109,7 @@ def _apply(library: models.Library, listed: Iterable[Any], is_active: Callable[[
 
 
 def poll(library: models.Library, path: str, interval_s: float) -> None:
-    """Read the file every so many seconds, in a separate thread, and serve what it lists; what is wrong with it is logged and changes nothing."""
+    """Read the file periodically in a separate thread, and serve its models. Errors are logged and change nothing."""
     threading.Thread(target=_poll, args=(library, path, interval_s), name="configuration", daemon=True).start()
 
 

@@ -23,10 +23,11 @@ _INPUT = "inputs"
 
 @dataclass(frozen=True)
 class Method:
-    """What Classify or Regress expects of a signature.
+    """The requirements of Classify or Regress on a signature.
 
-    api: its name. kind: what the messages are called. outputs: those that it reads, one at least. numbers: how many outputs there may be;
-    number_text, outputs_text: what is wrong with others. fill: writes arrays, {output: array}, of so many examples to a result message.
+    api: its name. kind: the name of its messages. outputs: those that it reads, at least one. numbers: the permitted
+    numbers of outputs; number_text, outputs_text: what is wrong with others. fill: writes arrays, {output: array}, of
+    this many examples to a result message.
     """
 
     api: str
@@ -48,7 +49,7 @@ class Method:
         return f"tensorflow.serving.{self.kind}Request"
 
     def check(self, signature: Any, by_name: bool) -> None:
-        """Raise Status for a signature that is made for something else. by_name: look at its method name as well."""
+        """Raise Status for a signature of another method. by_name: also check its method name."""
         word = self.kind.lower()
         if by_name and signature.method_name != self.name:
             raise invalid(f"Expected {word} signature method_name to be {self.name}. Was: {signature.method_name}")
@@ -67,7 +68,7 @@ class Method:
 
 
 def one(method: Method, session: Session, request: Any, timeout_ms: int = 0, by_name: bool = False) -> Any:
-    """Return the response message for a request of this method, without the version. by_name: as of Method.check. Raises Status or TensorFlow's errors."""
+    """Return the response message for a request of this method, without the version. Raise Status or TensorFlow's errors. by_name: as in Method.check."""
     response, name = wire.message(f"tensorflow.serving.{method.kind}Response")(), _signature_name(request.model_spec)
     if name not in session.signatures:
         raise invalid(f"No signature was found with the name: {name}")
@@ -78,7 +79,7 @@ def one(method: Method, session: Session, request: Any, timeout_ms: int = 0, by_
 
 
 def several(session: Session, request: Any, timeout_ms: int = 0, by_name: bool = False) -> Any:
-    """As one, for a MultiInferenceRequest: all its tasks in one run."""
+    """Return the response message for a MultiInferenceRequest, with all its tasks in one run. Otherwise as one()."""
     response, tasks = wire.message("tensorflow.serving.MultiInferenceResponse")(), {}
     for task in request.tasks:
         name, result = _signature_name(task.model_spec), response.results.add()
@@ -111,7 +112,7 @@ def _run(session: Session, tasks: Iterable[tuple[Method, Any, Any]], given: Any,
 
 
 def _serialized(given: Any) -> Any:
-    """Return the array of the serialized examples of an Input message, each behind the context."""
+    """Return the array of the serialized examples of an Input message, each after the context."""
     context = given.example_list_with_context.context.SerializeToString()
     listed = getattr(given, given.WhichOneof("kind") or "example_list").examples
     if not listed:

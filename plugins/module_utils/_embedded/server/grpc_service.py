@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gRPC API: PredictionService, ModelService and the health check; anything else is UNIMPLEMENTED."""
+"""The gRPC API: PredictionService, ModelService and the health check. Other calls are answered with UNIMPLEMENTED."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ except ImportError:
 _HEALTH_CHECK, _HEALTH_WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 _SERVING, _SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x03"
 _HEALTHY = ("", "ModelService", "PredictionService")
-# Workers in addition to those that serve: for calls whose message has not arrived, for those that are refused, and for clients that wait.
+# Workers in addition to those that serve: for calls whose message has not arrived, for refused calls, and for clients
+# that wait.
 _MORE_WORKERS, _MOST_RELOADS, _MOST_WATCHES = 512, 16, 64
-# How long connections may be idle, a client may take to say what it speaks, and when gRPC checks whether it is still there.
+# How long connections may be idle, how long a client may take to begin to speak HTTP/2, and when gRPC checks whether a
+# client still exists.
 _TIMES = (
     ("grpc.max_connection_idle_ms", 300_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
@@ -48,7 +50,7 @@ _HIGHEST_PORT = 65535
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 
 
-# (request, milliseconds until the client's deadline, 0 without one; of a reload, whether its client is still there) -> answer
+# (request, milliseconds until the client's deadline or 0; for a reload, whether its client still exists) -> answer
 _Method = Callable[[bytes, Any], bytes]
 
 
@@ -102,7 +104,7 @@ class GrpcService:
         )
 
     def start(self, addresses: Sequence[str], tls: Any = None) -> None:
-        """Listen on these addresses, HOST:PORT or unix:PATH. tls: an SSLConfig message. Raises Status where an address or a certificate is not to be had."""
+        """Listen on these addresses, HOST:PORT or unix:PATH. tls: an SSLConfig message. Raise Status if an address or a certificate is not available."""
         for address in addresses:
             if not address.startswith("unix:") and not 0 < int(address.rpartition(":")[2]) <= _HIGHEST_PORT:
                 raise _start_fault(address, None)
@@ -116,7 +118,7 @@ class GrpcService:
         self._server.start()
 
     def stop(self, grace_s: float) -> None:
-        """Take no more calls, and wait so long for those that run."""
+        """Accept no more calls, and wait this long for those that run."""
         self._stopped.set()
         self._server.stop(grace_s).wait()
 
@@ -131,7 +133,7 @@ class GrpcService:
             return _failed(context, _status_of(fault))
 
     def _counted(self, api: str, kind: str, answer: Callable[[Any, models.Requested, int], Any]) -> _Method:
-        """Return the method that answers a request of this kind and counts it. answer(request, model, timeout_ms): the response."""
+        """Return the method that answers and counts requests of this kind. answer(request, model, timeout_ms): returns the response."""
         expected = wire.message(kind)
 
         def method(content: bytes, timeout_ms: int) -> bytes:
@@ -219,7 +221,7 @@ class GrpcService:
         return _SERVING
 
     def _watch(self, content: bytes, context: Any) -> Iterator[bytes]:
-        """What a service's health is, once, since it does not change while the server runs."""
+        """Send a service's health once, because it does not change while the server runs."""
         try:
             with _one_of(self._watches):
                 yield _SERVING if _is_healthy(content) else _SERVICE_UNKNOWN
@@ -232,7 +234,7 @@ class GrpcService:
 if grpc is not None:
 
     class _Handlers(grpc.GenericRpcHandler):
-        """Hands the bytes of a known method's request to serve(method, bytes, context), and who watches the health to watch(bytes, context)."""
+        """Routes the bytes of a known method's request to serve(method, bytes, context), and clients that watch the health to watch(bytes, context)."""
 
         def __init__(
             self,
@@ -248,13 +250,13 @@ if grpc is not None:
                 self._handlers[_HEALTH_WATCH] = grpc.unary_stream_rpc_method_handler(watch)
 
         def service(self, handler_call_details: Any) -> Any:
-            """Return the method's handler; None makes it UNIMPLEMENTED."""
+            """Return the method's handler, or None for UNIMPLEMENTED."""
             return self._handlers.get(handler_call_details.method)
 
 
 @contextlib.contextmanager
 def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
-    """A context that takes one of some places. Raises Status where none is free."""
+    """Occupy one of some places within the context. Raise Status if none is free."""
     if not places.acquire(blocking=False):
         raise status.Status("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
     try:
@@ -264,14 +266,14 @@ def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
 
 
 def _failed(context: Any, fault: status.Status) -> bytes:
-    """End a call with a fault; returns what is sent for an answer."""
+    """End a call with a fault. Return what to send as an answer."""
     context.set_code(getattr(grpc.StatusCode, fault.code))
     context.set_details(fault.message[:_MOST_CHARACTERS])
     return b""
 
 
 def _timeout_ms(left_s: float | None) -> int:
-    """Return what TensorFlow may take until a deadline, rounded up to few different values, since it prepares a run for each."""
+    """Return TensorFlow's timeout for a deadline, rounded up to a few different values, because TensorFlow prepares a run for each value."""
     if left_s is None:
         return 0
     left_ms = max(1, round(left_s * 1000))

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The connections of the REST API: how long one may take, how many there may be, and how many bytes they may hold together.
+"""The connections of the REST API: limits of their number, of their duration, and of the bytes that they occupy together.
 
-Where there are too many connections or bytes, the connection that has waited longest for its client makes room.
+If there are too many connections or bytes, the connection that has waited longest for its client is closed.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from collections.abc import Iterator
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server import http_request
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.http_request import Refused
 
-# A kept-alive connection may be idle this many times as long as a request may take. A body or an answer may take a second more for each so many bytes.
+# A kept-alive connection may be idle this many times as long as a request may take. For a body or an answer, a second
+# is added per this many bytes.
 IDLE_TIMES, _BYTES_PER_S = 10, 64 << 10
-# What a connection may hold without being counted: small requests are answered whatever others hold.
+# Bytes of a connection that do not count: small requests are answered whatever others occupy.
 _FREE = 64 << 10
 _PIECE, _MAX_HEAD, _MAX_LINES, _MAX_CHUNK_LINE, _LINGER_S, _PATIENCE_S = 64 << 10, 2 << 20, 1000, 256, 1.0, 1.0
 
 
 class Connections:
-    """All connections of a service. most: how many there may be. most_bytes: what they may hold. timeout_s: for a request to arrive."""
+    """All connections of a service. most: their largest number. most_bytes: of all together. timeout_s: for a request to arrive."""
 
     def __init__(self, most: int, most_bytes: int, timeout_s: float) -> None:
         self.most_bytes, self.timeout_s = most_bytes, timeout_s
         self._most, self._left, self._changed = most, most_bytes, threading.Condition()
         self._open: set[Connection] = set()
         self._leaving: set[Connection] = set()
-        # Those that wait for their clients, in the order of the last byte.
+        # Connections that wait for their clients, in the order of the last byte.
         self._waiting: dict[Connection, None] = {}
 
     def admit(self, one: Connection) -> None:
-        """Add a connection. Raises OSError where all others are at work."""
+        """Add a connection. Raise OSError if all others are processing requests."""
         with self._changed:
             if len(self._open) - len(self._leaving) >= self._most and not self._close_one():
                 raise OSError(f"{self._most} requests are in progress")
@@ -49,7 +50,7 @@ class Connections:
             self._close_one()
 
     def heard_of(self, one: Connection) -> None:
-        """A connection's client has sent something."""
+        """Note that a connection's client has sent something."""
         with self._changed:
             if one in self._waiting:
                 del self._waiting[one]
@@ -57,7 +58,7 @@ class Connections:
 
     @contextlib.contextmanager
     def at_work(self, one: Connection) -> Iterator[None]:
-        """A context in which a connection does not make room. Raises ConnectionError where it already did."""
+        """Do not close the connection within this context. Raise ConnectionError if it is already closed."""
         with self._changed:
             if one in self._leaving:
                 raise ConnectionAbortedError
@@ -69,7 +70,7 @@ class Connections:
                 self._waiting[one] = None
 
     def take(self, one: Connection, size: int) -> None:
-        """Let a connection hold so many bytes more. Raises Refused, or ConnectionError where it had to make room."""
+        """Count this many bytes more for a connection. Raise Refused, or ConnectionError if it is already closed."""
         with self._changed:
             if one.held + size > self.most_bytes:
                 raise Refused(413)
@@ -84,13 +85,13 @@ class Connections:
             one.held += size
 
     def give_back(self, one: Connection) -> None:
-        """A connection holds nothing any more."""
+        """Count no bytes for a connection any more."""
         with self._changed:
             self._left, one.held = self._left + one.held, 0
             self._changed.notify_all()
 
     def remove(self, one: Connection) -> None:
-        """A connection is closed."""
+        """Remove a closed connection."""
         with self._changed:
             self._open.discard(one)
             self._leaving.discard(one)
@@ -98,7 +99,7 @@ class Connections:
         self.give_back(one)
 
     def _close_one(self, taker: Connection | None = None) -> bool:
-        """End the one that has waited longest; where bytes are wanted by one, of the others that hold some. The caller holds the lock."""
+        """Close the connection that has waited longest. If one needs bytes, close one of the others that occupy some. The caller holds the lock."""
         for one in self._waiting:
             if taker is None or (one is not taker and one.held):
                 del self._waiting[one]
@@ -111,7 +112,7 @@ class Connections:
 
 
 class Connection:
-    """One client's connection, which its thread reads requests from. held: what Connections counts of it."""
+    """One client's connection. Its thread reads requests from it. held: the bytes that Connections counts for it."""
 
     def __init__(self, connection: socket.socket, connections: Connections) -> None:
         self.socket, self.held = connection, 0
@@ -128,23 +129,23 @@ class Connection:
             return self._head()
 
     def body(self, head: http_request.Head) -> bytearray:
-        """Return the body that belongs to a head. Raise Refused, OSError."""
+        """Return the body after a head. Raise Refused, OSError."""
         with _in_time():
             return self._body(head)
 
     def hold(self, size: int) -> None:
-        """Count so many bytes more for this request. Raises Refused, OSError."""
+        """Count this many bytes more for this request. Raise Refused, OSError."""
         self._size += size
         wanted = self._size - _FREE - self.held
         if wanted > 0:
             self._connections.take(self, wanted)
 
     def at_work(self) -> contextlib.AbstractContextManager[None]:
-        """See Connections."""
+        """Do not close this connection within the context, as in Connections."""
         return self._connections.at_work(self)
 
     def answer(self, content: bytes) -> None:
-        """Send an answer, with which the request is over. Raises OSError."""
+        """Send the answer, which ends the request. Raise OSError."""
         self.socket.settimeout(self._connections.timeout_s + len(content) / _BYTES_PER_S)
         self.socket.sendall(content)
         self._size = len(self._ahead)
@@ -152,7 +153,7 @@ class Connection:
             self._connections.give_back(self)
 
     def refuse(self, content: bytes) -> None:
-        """Send the last answer, and let the client read it before its next bytes are refused."""
+        """Send the last answer, and give the client time to read it before its next bytes are refused."""
         with contextlib.suppress(OSError, Refused):
             self._ahead.clear()
             self.answer(content)
@@ -163,12 +164,12 @@ class Connection:
                 self._ahead.clear()
 
     def close(self) -> None:
-        """Close it, and give back what it holds."""
+        """Close the connection, and release its bytes."""
         self.socket.close()
         self._connections.remove(self)
 
     def _more(self, until: float) -> bool:
-        """Wait for bytes; returns whether any came. Raises OSError, socket.timeout among it, and Refused."""
+        """Wait for bytes, and return whether any arrived. Raise OSError (including socket.timeout) and Refused."""
         self.socket.settimeout(max(0.001, until - time.monotonic()))
         piece = self.socket.recv(_PIECE)
         self._connections.heard_of(self)
@@ -187,7 +188,7 @@ class Connection:
                 raise ConnectionAbortedError
         line = bytes(self._ahead[: end + 1])
         del self._ahead[: end + 1]
-        if not line.endswith(b"\r\n") or len(line) > most:  # 2.2: LF alone may end a line elsewhere.
+        if not line.endswith(b"\r\n") or len(line) > most:  # 2.2: elsewhere, LF alone may end a line.
             raise Refused()
         return line[:-2]
 
@@ -230,7 +231,7 @@ class Connection:
         return began + self._connections.timeout_s + len(body) / _BYTES_PER_S
 
     def _move(self, body: bytearray, size: int, began: float) -> None:
-        """Add so many bytes to the body. A length that is only announced takes no memory."""
+        """Add this many bytes to the body. A length that is only announced allocates no memory."""
         if len(body) + size > self._connections.most_bytes:
             raise Refused(413)
         while size:
@@ -242,7 +243,7 @@ class Connection:
             size -= len(piece)
 
     def _continue(self, expectation: str) -> None:
-        """Ask for a body that the client holds back; one that is there already needs no word."""
+        """Request a body that the client holds back. A body that has already arrived needs no request."""
         if expectation.lower() != "100-continue":
             raise Refused(417)
         with contextlib.suppress(socket.timeout):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The head and the framing of a request of HTTP/1.x. What RFC 9112 forbids, or lets two readers understand differently, is refused."""
+"""The head and the framing of an HTTP/1.x request. Requests that RFC 9112 forbids, or that two parsers could interpret differently, are refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# No body is this large, whatever the limits: TensorFlow Serving counts in 32 bits.
+# Larger bodies are refused whatever the limits, because TensorFlow Serving counts in 32 bits.
 TOO_LARGE = 1 << 31
 _TOKEN = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)"
 _FIRST_LINE = re.compile(_TOKEN + rb" ([\x21-\x7e]+) HTTP/1\.([0-9])")
@@ -20,7 +20,7 @@ _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,32}")
 
 
 class Refused(Exception):
-    """A request that is answered with an HTTP status and a page, outside of the API; then the connection is closed."""
+    """A request that is answered with an HTTP status and a page outside of the API. Then the connection is closed."""
 
     def __init__(self, code: int = 400) -> None:
         super().__init__(code)
@@ -29,8 +29,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Head:
-    """What precedes the body of a request. old: it is HTTP/1.0. headers: {name in lower case: values with commas between them}. length: of the body,
-    None where it comes in chunks."""
+    """The head of a request.
+
+    old: whether it is HTTP/1.0. headers: {name in lower case: values separated by commas}. length: of the body, or None
+    for chunks.
+    """
 
     verb: str
     target: str
@@ -40,7 +43,7 @@ class Head:
 
 
 def head(first: bytes, lines: Sequence[bytes]) -> Head:
-    """Return the Head of its lines, whose ends were cut off. Raises Refused."""
+    """Return the Head in lines without their ends. Raise Refused."""
     found = _FIRST_LINE.fullmatch(first)
     if not found:
         raise Refused()
@@ -52,7 +55,7 @@ def head(first: bytes, lines: Sequence[bytes]) -> Head:
 
 
 def fields(lines: Sequence[bytes]) -> dict[str, str]:
-    """Return {name in lower case: values with commas between them} of the lines of a head or a trailer. Raises Refused."""
+    """Return {name in lower case: values separated by commas} of the lines of a head or a trailer. Raise Refused."""
     found: dict[str, str] = {}
     for line in lines:
         field = _FIELD.fullmatch(line)  # 5.1: no blank before the colon. 5.2: no line continues another.
@@ -77,8 +80,10 @@ def _length(headers: Mapping[str, str], old: bool) -> int | None:
 
 
 def chunk_size(line: bytes, before: int) -> int:
-    """Return the size that the first line of a chunk gives, after so many bytes of other chunks. Raises Refused: TensorFlow Serving knows no extensions, and
-    answers 413 to what is not a size."""
+    """Return the size in the first line of a chunk. before: the bytes of earlier chunks.
+
+    Raise Refused. TensorFlow Serving supports no extensions, and answers 413 to an invalid size.
+    """
     if not _CHUNK_SIZE.fullmatch(line):
         raise Refused(413)
     size = int(line, 16)

@@ -12,7 +12,7 @@ import time
 
 
 def shown(text: str) -> str:
-    """Return what a client sent, in one line: it forges no lines of the log."""
+    """Return a client's text in one line, so that it cannot forge lines of the log."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
@@ -25,5 +25,5 @@ def _write(severity: str, text: str) -> None:
     sys.stderr.flush()
 
 
-# Each says a text: what happened, what its operator may want to change, and what failed.
+# Each takes a text: what happened, what the operator may want to change, and what failed.
 info, warning, error = (functools.partial(_write, severity) for severity in "IWE")

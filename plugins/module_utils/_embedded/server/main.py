@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The embedded server of tfserving.fleet: a small model server over TensorFlow's Python package, with TensorFlow Serving's APIs and flags.
+"""The embedded server of tfserving.fleet: a small model server that uses TensorFlow's Python package, with TensorFlow Serving's APIs and flags.
 
-It is not TensorFlow Serving. Environment: TFSERVING_EMBEDDED_ADDRESS, where it listens (127.0.0.1); TFSERVING_EMBEDDED_IDLE_EXIT_S, after
-how many seconds without a request it ends by itself (never).
+It is not TensorFlow Serving. Environment: TFSERVING_EMBEDDED_ADDRESS, the address that it listens on (127.0.0.1);
+TFSERVING_EMBEDDED_IDLE_EXIT_S, after how many seconds without a request it ends (never).
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.t
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import wire
 
 NAME = f"the embedded server of tfserving.fleet {VERSION}, which is not TensorFlow Serving"
-# 128 and the signal's number, as of a TensorFlow Serving that is the first process of a container.
+# 128 plus the signal's number, as for a TensorFlow Serving that is the first process of a container.
 _FAILED, _SIGNALLED = 255, 128
 _GRACE_S = 5.0
-# File descriptors: how many are of use, how many are left to models and TensorFlow, and the most connections of each API.
+# File descriptors: the most that are useful, those left to models and TensorFlow, and the most connections of each API.
 _DESCRIPTORS, _OTHER_DESCRIPTORS, _REST_CONNECTIONS, _GRPC_CONNECTIONS = 16384, 256, 512, 4096
 
 
 def main() -> int:
-    """Parse the command line and serve; returns the exit status."""
+    """Parse the command line and serve. Return the exit status."""
     cpus = len(os.sched_getaffinity(0))
     program, words = os.path.basename(sys.argv[0]), sys.argv[1:]
     line = flags.parse(words, cpus)
@@ -72,7 +72,8 @@ def main() -> int:
         if refusal:
             raise status.Status(*refusal)
         _need_packages()
-        # TensorFlow imports Keras, which takes as long as the rest and serves nothing here; both names stay without a module.
+        # TensorFlow imports Keras, which takes as long as everything else and is not needed here. Both names stay
+        # without a module.
         sys.modules.update(keras=None, tf_keras=None)  # type: ignore[call-overload]
         code = Server(line.values).serve()
     except Exception as fault:
@@ -92,7 +93,7 @@ class Server:
         self._idle_exit_s = float(os.environ.get("TFSERVING_EMBEDDED_IDLE_EXIT_S", "inf"))
 
     def serve(self) -> int:
-        """Load, listen, and return the exit status after SIGTERM, SIGINT or the time without requests. Raises Status where it cannot start."""
+        """Load, listen, and return the exit status after SIGTERM, SIGINT or the time without requests. Raise Status if the server cannot start."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         options = self._options
@@ -114,7 +115,7 @@ class Server:
     def _stop(self, number: int, _frame: object) -> None:
         self._code = _SIGNALLED + number
         if not self._listening:
-            os._exit(self._code)  # No client is served yet, and what TensorFlow does meanwhile may take long.
+            os._exit(self._code)  # No client is connected yet, and what TensorFlow does meanwhile may take long.
         self._stopping.set()
 
     def _listen(self, library: models.Library, tls: Any, metrics_path: str | None) -> None:
@@ -160,7 +161,7 @@ class Server:
             self._stopping.wait(None if left_s == float("inf") else left_s)
 
     def _loader(self) -> Callable[[str, int, str], Session]:
-        """Return the function that makes a version's session of (name, number, path)."""
+        """Return the function (name, number, path) -> session of a version."""
         common = _common_parameters(self._options) if self._options["enable_batching"] else None
         scheduler = None
         if common is not None:
@@ -182,7 +183,7 @@ class Server:
 
 
 class Activity:
-    """A context around each request, from many threads: knows how many run, and since when none came."""
+    """A context around each request, for many threads. Counts how many run, and measures how long there was none."""
 
     def __init__(self) -> None:
         self._running, self._last, self._changed = 0, time.monotonic(), threading.Condition(threading.Lock())
@@ -204,12 +205,12 @@ class Activity:
             self._last = time.monotonic()
 
     def idle_s(self) -> float:
-        """Seconds without a request; 0 while one runs."""
+        """Return the seconds without a request; 0 while one runs."""
         with self._changed:
             return 0.0 if self._running else time.monotonic() - self._last
 
     def wait_until_none(self, timeout_s: float) -> None:
-        """Wait until no request runs, so long at most."""
+        """Wait until no request runs, at most this long."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running, timeout_s)
 
@@ -223,7 +224,7 @@ def load(
     _number: int,
     path: str,
 ) -> Session:
-    """Return the session of the version at path, batched and warmed up where options ask for it. Raises Status or TensorFlow's errors."""
+    """Return the session of the version at path, batched and warmed up as the options say. Raise Status or TensorFlow's errors."""
     loaded: Checked = (
         LiteSession(path, max(1, options["num_tflite_pools"]))
         if options["prefer_tflite_model"] and os.path.exists(os.path.join(path, LITE_FILE))
@@ -250,7 +251,7 @@ def _predictor(options: Mapping[str, Any]) -> Predictor:
 
 
 def _tls(options: Mapping[str, Any]) -> Any:
-    """Return the SSLConfig message that the flags name, or None. Raises Status."""
+    """Return the SSLConfig message in the file of the flags, or None. Raise Status."""
     if not options["ssl_config_file"]:
         return None
     tls = configuration.read_text_proto(options["ssl_config_file"], "tensorflow.serving.SSLConfig")
@@ -263,7 +264,7 @@ def _tls(options: Mapping[str, Any]) -> Any:
 
 
 def _metrics_path(options: Mapping[str, Any]) -> str | None:
-    """Return where the flags want the metrics, or None. Raises Status."""
+    """Return the path of the metrics in the flags, or None. Raise Status."""
     if not options["monitoring_config_file"] or not options["rest_api_port"]:
         return None
     wanted = configuration.read_text_proto(
@@ -273,7 +274,7 @@ def _metrics_path(options: Mapping[str, Any]) -> str | None:
 
 
 def _connections() -> tuple[int, int]:
-    """Return how many connections REST and gRPC may have, after this process may have as many descriptors as its hard limit allows."""
+    """Return how many connections REST and gRPC may have, after raising this process's limit of descriptors to the hard limit."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
@@ -306,7 +307,7 @@ def _need_packages() -> None:
 
 
 def _tensorflow_version() -> str:
-    """Of the installed package, without the seconds that it takes to import it."""
+    """Return the version of the installed package without importing it, which would take seconds."""
     from importlib import metadata
 
     for name in ("tensorflow", "tensorflow-cpu"):
@@ -323,7 +324,7 @@ def _say(text: str) -> None:
 
 
 def _end(code: int) -> NoReturn:
-    """End at once: threads of TensorFlow and gRPC that still run must not hold the process."""
+    """End immediately: threads of TensorFlow and gRPC that still run must not delay the process."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the server counts, under TensorFlow Serving's names, and the page that Prometheus reads. Counted from the start, shown only where configured."""
+"""The server's counters under TensorFlow Serving's names, and the page that Prometheus reads. They always count, but are shown only if configured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATH = "/monitoring/prometheus/metrics"
 
 
 class _Metric:
-    """One name with its label names; a series for each combination of their values, from many threads."""
+    """A metric with the names of its labels, for many threads. It has a series for each combination of label values."""
 
     kind = ""
     _series: dict[tuple[object, ...], Any]
@@ -24,7 +24,7 @@ class _Metric:
         self.name, self._labels, self._series, self._lock = name, labels, {}, threading.Lock()
 
     def lines(self) -> list[str]:
-        """Its lines of the page: the type, then each series."""
+        """Return its lines of the page: the type, then each series."""
         with self._lock:
             return [f"# TYPE {self.name} {self.kind}"] + [
                 line for values in sorted(self._series) for line in self._lines(self._pairs(values), values)
@@ -50,7 +50,7 @@ class Counter(_Metric):
 
 
 class Histogram(_Metric):
-    """How often values lay in which bucket: buckets end at start, start * growth and so on, the last one is open."""
+    """A histogram: buckets end at start, start * growth and so on, and the last one is open."""
 
     kind = "histogram"
 

@@ -1,8 +1,11 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which versions of which models are served: folders are polled, new versions loaded before old ones go, states kept for clients, labels
-given to versions. The whole list of models can be exchanged while it serves."""
+"""Manage which versions of which models are served.
+
+Folders are polled, new versions are loaded before old ones are unloaded, clients can query states, and versions have
+labels. The whole list of models can be replaced while it serves.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,11 @@ _UNKNOWN, START, LOADING, AVAILABLE, UNLOADING, END = grpc_api.STATES
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A model to serve. base_path: the folder of its versions. latest: how many of the newest are served; 0 serves all. specific: those numbers only,
-    where it is not None. labels: ((label, number), …)."""
+    """A model to serve.
+
+    base_path: the folder of its versions. latest: how many of the newest are served; 0 serves all. specific: only these
+    numbers, unless None. labels: ((label, number), …).
+    """
 
     name: str
     base_path: str
@@ -36,7 +42,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Requested:
-    """Which model is meant: number is a version or None for the latest, label a version's label or None."""
+    """The model of a request. number: a version, or None for the latest. label: a version's label, or None."""
 
     name: str
     number: int | None = None
@@ -61,9 +67,9 @@ class Version:
 
 
 class Library:
-    """Keeps the versions that the folders hold loaded. load(name, number, path) makes a servable, an object with close(), or raises."""
+    """Keeps the versions in the folders loaded. load(name, number, path) returns a servable, an object with close(), or raises."""
 
-    # The refusal of a list that TensorFlow Serving repeats for every later one, until it is restarted.
+    # The refusal of a list that TensorFlow Serving repeats for every later list until it is restarted.
     poison: status.Status | None
     _turns: contextlib.AbstractContextManager[Any]
     _configs: list[ModelConfig] | None
@@ -79,26 +85,33 @@ class Library:
         early_labels: bool = False,
         load_threads: int = 0,
     ) -> None:
-        """early_labels: a label that the model does not have yet may be given to a version that is not available. load_threads: how many versions are
-        loaded at once, with the retries of each, once the first list of models is served; 0 is as good as 1."""
+        """Create a library without models.
+
+        early_labels: whether a label that the model does not have yet may be given to a version that is not available.
+        load_threads: how many versions are loaded in parallel, with the retries of each, after the first list of models
+        is served; 0 is equivalent to 1.
+        """
         self._load, self._early_labels = load, early_labels
         self._retries, self._retry_interval_s, self._poll_interval_s = retries, retry_interval_s, poll_interval_s
         self._configs, self._versions, self._labels = None, {}, {}
         self._abandoned: set[str] = (
             set()
-        )  # Models that a client did not wait for to the end: a later request that names them waits.
+        )  # Models whose clients stopped waiting for them. A later request that names them waits.
         self._changed = threading.Condition()
         self._loading, self._polling, self._reloading = threading.Lock(), threading.Lock(), threading.Lock()
         self._load_threads, self._turns = load_threads, contextlib.nullcontext()
         self.poison = None
 
     def apply(self, configs: list[ModelConfig], is_active: Callable[[], bool] = lambda: True) -> None:
-        """Serve these models and no others; returns when each model that is new has a version AVAILABLE. Raises Status when labels name versions that are
-        not available, and then nothing changed, or when all versions of a new model have failed, and all others are also decided; without retries one
-        that fails is enough, since it fails before others are loaded.
+        """Serve these models and no others. Return when each new model has a version AVAILABLE.
 
-        Like TensorFlow Serving it waits for ever where a new model has no version, and what comes next waits behind it; the first list waits for all
-        retries. Unlike it, it waits only while is_active() is true, and then a list that waits behind another is not served; one that is served stays.
+        Raise Status if labels name versions that are not available; then nothing has changed. Also raise Status if all
+        versions of a new model have failed and all others are decided. Without retries, one failed version is enough,
+        because it fails before others are loaded.
+
+        Like TensorFlow Serving, it waits forever if a new model has no version, and later lists wait for it; the first
+        list waits for all retries. Unlike TensorFlow Serving, it waits only while is_active() is true. Then a list that
+        waits for another one is not served, and one that is served stays.
         """
         with self._turn_to_reload(is_active):
             before = self._configs
@@ -150,7 +163,7 @@ class Library:
     def _wait_for(
         self, names: Collection[str], known: Collection[int], first: bool, is_active: Callable[[], bool]
     ) -> None:
-        """known: {id: version} of what was there before, whose fate says nothing about what was requested now."""
+        """Wait for models. known: {id: version} of the versions that existed before, which do not count for the new list."""
         whole = first or not self._retries
 
         def fresh(name: str) -> list[Version]:
@@ -179,7 +192,7 @@ class Library:
 
     @contextlib.contextmanager
     def use(self, requested: Requested) -> Iterator[tuple[int, Session]]:
-        """(number, servable) of an available version; it stays loaded while the context is open. Raises Status."""
+        """Return (number, servable) of an available version, which stays loaded within the context. Raise Status."""
         name, number = requested.name, requested.number
         if not name:
             raise status.invalid("ModelSpec has no name specified.")
@@ -207,7 +220,7 @@ class Library:
                     self._changed.notify_all()
 
     def states(self, name: str, number: int | None = None) -> list[tuple[int, str, status.Status | None]]:
-        """Return [(number, state, Status or None)] of all versions ever seen, or of one; the newest first. Raises Status NOT_FOUND."""
+        """Return [(number, state, Status or None)] of all versions ever seen, or of one, newest first. Raise Status NOT_FOUND."""
         with self._changed:
             found = [
                 (one.number, one.state, one.fault)
@@ -224,7 +237,7 @@ class Library:
             time.sleep(self._poll_interval_s)
             try:
                 self._poll_once()
-            except Exception as fault:  # At the next poll, the cause may be fixed.
+            except Exception as fault:  # The cause may be fixed at the next poll.
                 log.error(f"Polling the models' folders failed: {type(fault).__name__}: {fault}")
 
     def _poll_once(self) -> None:
@@ -232,7 +245,7 @@ class Library:
             for config in self._configs or ():
                 try:
                     aspired = aspired_versions(config, os.listdir(config.base_path))
-                except (OSError, ValueError) as fault:  # ValueError: a path that none can have, with a NUL in it.
+                except (OSError, ValueError) as fault:  # ValueError: a path with a NUL in it, which cannot exist.
                     log.error(
                         "FileSystemStoragePathSource encountered a filesystem access error: Could not find base path "
                         f"{config.base_path} for servable {config.name} with error NOT_FOUND: {getattr(fault, 'strerror', fault)}"
@@ -253,7 +266,7 @@ class Library:
             self._let_go()
 
     def _let_go(self) -> None:
-        """Take down the models that are listed no more."""
+        """Unload the models that are no longer listed."""
         with self._changed:
             listed = {config.name for config in self._configs or ()}
             for name, versions in self._versions.items():
@@ -278,7 +291,7 @@ class Library:
             self._retire(versions.values())
 
     def _retire(self, versions: Collection[Version]) -> None:
-        """Take down what is no longer wanted, once something that is wanted is there; the caller holds the lock."""
+        """Unload versions that are no longer desired, once a desired one is available. The caller holds the lock."""
         wanted = [version for version in versions if not version.dropped.is_set()]
         if wanted and not _any_in(AVAILABLE, wanted):
             return
@@ -342,13 +355,13 @@ def _any_in(state: str, versions: Iterable[Version]) -> bool:
 
 
 def _settled(versions: Collection[Version], whole: bool) -> bool:
-    """Return whether it is known of a model's versions that one is available, or that none will be; whole: of each of them what became of it."""
+    """Return whether it is certain that one of a model's versions is available, or that none will be. whole: whether all must be decided."""
     known = bool(versions) and all(version.state in (AVAILABLE, END) for version in versions)
     return known or (not whole and _any_in(AVAILABLE, versions))
 
 
 def aspired_versions(config: ModelConfig, names: Iterable[str]) -> dict[int, str]:
-    """Return {number: folder name} of the folder names that the model's policy wants served; names that are no numbers do not count."""
+    """Return {number: folder name} of the folder names that the model's policy selects. Names that are not numbers are ignored."""
     numbered = {int(name): name for name in sorted(names) if name.isascii() and name.isdigit() and int(name) < 2**63}
     if config.specific is not None:
         chosen = [number for number in config.specific if number in numbered]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a model version's signature to a run: the checks and texts of TensorFlow Serving's Predict, for gRPC and REST alike."""
+"""Run a signature of a model version, with the checks and texts of TensorFlow Serving's Predict, for gRPC and REST."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METHODS = ("tensorflow/serving/predict", *examples.METHODS)
 
 @dataclass(frozen=True)
 class Request:
-    """A Predict. model: its name, for the metrics. inputs: {name: TensorProto or array}. outputs: those that are wanted, () for all."""
+    """A Predict request. model: its name, for the metrics. inputs: {name: TensorProto or array}. outputs: the requested ones, () for all."""
 
     model: str
     signature: str
@@ -31,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Answers requests with a loaded version. bfloat16: numpy's dtype for it. check_method_names: refuse signatures that are made for something else."""
+    """Answers requests with a loaded version. bfloat16: numpy's dtype for it. check_method_names: refuse signatures of other methods."""
 
     bfloat16: Any
     check_method_names: bool

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The answers of the REST API: arrays to JSON as TensorFlow Serving writes it, a model's status and metadata, and faults."""
+"""Write the answers of the REST API: arrays as JSON in TensorFlow Serving's format, a model's status and metadata, and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _VALUE_FIELDS = (
 
 
 def answer(outputs: Mapping[str, Any], form: str) -> bytes:
-    """Return the body (bytes) for {output: array}: in the row form an object or value per example, in the column form one per output. Raises Status."""
+    """Return the body (bytes) for {output: array}: in the row form one object or value per example, in the column form one per output. Raise Status."""
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     texts = {name: _texts(name, array) for name, array in outputs.items()}
@@ -50,7 +50,7 @@ def results(result: Any) -> bytes:
 
 
 def error(message: str) -> bytes:
-    """Return the body (bytes) that says what is wrong."""
+    """Return the body (bytes) of an error."""
     return _encoded(f'{{\n    "error": {json.dumps(message, ensure_ascii=False)}\n}}')
 
 
@@ -84,7 +84,7 @@ def metadata(name: str, number: int, signatures: Mapping[str, Any]) -> bytes:
 
 
 def _encoded(text: str) -> bytes:
-    """Return the bytes of a text; bytes that were no UTF-8 come back as they were."""
+    """Return the bytes of a text. Bytes that were not UTF-8 are restored."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -138,7 +138,7 @@ def _text(value: bytes) -> str:
 
 
 def _decimals(array: Any) -> list[str]:
-    """Six digits where they are enough to read the same number back, else as many as it takes (9 or 17)."""
+    """Return six digits if they are enough to read the same number back, or else as many as needed (9 or 17)."""
     values = array.ravel()
     numbers = tuple(values.tolist())
     joined = "%g " * len(numbers) % numbers

@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The inputs of a REST request: JSON values to arrays, with TensorFlow Serving's texts for what is wrong.
+"""Convert the inputs of a REST request from JSON values to arrays, with TensorFlow Serving's texts for errors.
 
-Lists of numbers take a short way through numpy; whatever that cannot vouch for goes value by value, as TensorFlow Serving goes.
+Lists of numbers are converted quickly with numpy. Whatever numpy might convert differently is converted value by value,
+as in TensorFlow Serving.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ except ImportError:
 
 ROW, COLUMN = "row", "column"
 _ROWS = 4096
-# What TensorFlow Serving's decoder of base64 takes: neither "-" nor "_", white space anywhere, all of the padding or none.
+# The input that TensorFlow Serving's decoder of base64 accepts: neither "-" nor "_", white space anywhere, all of the
+# padding or none.
 _SPACE, _BASE64 = re.compile(r"[ \t-\r]+"), re.compile(r"([A-Za-z0-9+/]*)([=.]*)")
-# dtype -> the word in its errors and, for whole numbers, the least and the largest that JSON may hold (the wire's type, not the tensor's).
+# dtype -> the word in its errors and, for whole numbers, the smallest and largest number in JSON (of the wire's type,
+# not the tensor's).
 WHOLE = {
     "int32": (-(2**31), 2**31 - 1),
     "int16": (-(2**31), 2**31 - 1),
@@ -96,7 +99,7 @@ def _fill_example(value: Any, example: Any) -> None:
 def _add_to_feature(feature: Any, name: str, value: Any) -> None:
     if value is None or isinstance(value, list) or _is_named(value):
         raise invalid(f"Feature: {name} has element with unexpected JSON type: {_type(value)}")
-    whole = isinstance(value, int) and -(2**63) <= value < 2**64  # RapidJSON takes others for doubles.
+    whole = isinstance(value, int) and -(2**63) <= value < 2**64  # RapidJSON reads others as doubles.
     kind = "bytes" if isinstance(value, (str, dict)) else "int64" if whole else "float"
     found = (feature.WhichOneof("kind") or f"{kind}_list").removesuffix("_list")
     if kind != found:
@@ -153,7 +156,7 @@ def _of_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, 
 
 
 def _quick_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the arrays where all instances are plain lists of numbers, or objects of them; None where one must look closer."""
+    """Return the arrays if all instances are plain lists of numbers, or objects of them. Return None if a closer check is needed."""
     if not isinstance(instances[0], dict):
         array = _quick(instances, next(iter(dtypes.values())))
         return None if array is None else {next(iter(dtypes)): array}
@@ -197,7 +200,7 @@ def _array(value: Any, dtype: str) -> Any:
 
 
 def _quick(value: Any, dtype: str) -> Any:
-    """Return the array of nested lists that hold nothing but numbers that fit dtype, else None."""
+    """Return the array of nested lists that contain only numbers that fit dtype, or else None."""
     if dtype not in ("float32", "float64") and dtype not in WHOLE:
         return None
     try:
@@ -214,7 +217,7 @@ def _quick(value: Any, dtype: str) -> Any:
 
 
 def _holds_booleans(value: Any) -> bool:
-    """Return whether numpy may have taken a boolean for a number."""
+    """Return whether numpy may have read a boolean as a number."""
     if not isinstance(value, list):
         return isinstance(value, bool)
     if value and isinstance(value[0], list):
@@ -223,7 +226,7 @@ def _holds_booleans(value: Any) -> bool:
 
 
 def _tensor(value: Any, dtype: str) -> Any:
-    """Return the array of a JSON value, its shape that of the first values in it. Raises Status at the first that does not fit."""
+    """Return the array of a JSON value, with the shape of its first values. Raise Status at the first value that does not fit."""
     shape, inner = [], value
     while isinstance(inner, list):
         shape.append(len(inner))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The JSON of a REST request, read as RapidJSON reads it for TensorFlow Serving, with its texts for what is wrong."""
+"""Parse the JSON of a REST request as RapidJSON does for TensorFlow Serving, with its texts for errors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._embedded.server.s
 
 _DEBUG_BYTES = 256
 _MARK = b"\xef\xbb\xbf"
-# What follows from each of these bytes: a number with its place in a list, a list, half a text, an object.
+# Memory per occurrence of these bytes: a number with its place in a list, a list, half a text, an object.
 _VALUE_SIZES, _SMALL = {b",": 48, b"[": 112, b'"': 40, b"{": 256}, 64 << 10
 _PIECE = 1 << 20
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)')
-# RapidJSON's short word for infinity, outside of texts.
+# RapidJSON's short spelling of infinity, outside of texts.
 _INFINITY = re.compile(r'("(?:[^"\\]|\\.)*"|Infinity)|Inf')
-# No number is too big for a double that has neither this many digits nor an exponent of two.
+# A number is too large for a double only if it has this many digits or an exponent of at least two digits.
 _FEW_DIGITS = 298
 _MANY_DIGITS = re.compile(rf"(?<!\d)\d{{{_FEW_DIGITS}}}")
 _LARGE_EXPONENT = re.compile(r"[eE]\+?\d\d")
@@ -38,7 +38,7 @@ _PARSE_ERRORS = (
 
 
 class Repeated(dict):  # type: ignore[type-arg]
-    """An object that has several members with one name; RapidJSON finds the first. last: the object with the last of each."""
+    """An object with several members of the same name; RapidJSON finds the first. last: the object with the last of each."""
 
     last: dict[str, Any]
 
@@ -56,7 +56,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_each)
 
 
 def size_of_values(body: bytes | bytearray) -> int:
-    """Return how many bytes of memory the text and the values of a request's body take at most, in CPython; 0 for small ones."""
+    """Return the largest number of bytes that the text and the values of a request's body can take in CPython; 0 for small ones."""
     if len(body) <= _SMALL:
         return 0
     text = len(body) if body.isascii() else 4 * len(body)
@@ -77,7 +77,7 @@ def parse(body: bytes | bytearray) -> dict[str, Any]:
         raise invalid(f"JSON Parse error: {_parse_error(fault, text)} at offset: {_offset(text, fault.pos)}") from fault
     except RecursionError as fault:
         raise invalid("JSON Parse error: Terminate parsing due to Handler error. at offset: 0") from fault
-    except ValueError as fault:  # More digits than Python makes a number of.
+    except ValueError as fault:  # A number with more digits than Python converts.
         _refuse_too_big(text)
         raise invalid("JSON Parse error: Number too big to be stored in double.") from fault
     _refuse_too_big(text[:end])
@@ -105,7 +105,7 @@ def _parse_error(fault: json.JSONDecodeError, text: str) -> str:
 
 
 def _container(text: str) -> str:
-    """Return the bracket that is open at the end of a text that is sound so far."""
+    """Return the bracket that is open at the end of a valid beginning of a text."""
     opened = []
     for found in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
         if found[0] in "[{":
@@ -120,8 +120,8 @@ def _offset(text: str, position: int) -> int:
 
 
 def _refuse_too_big(text: str) -> None:
-    """Python reads a number that no double holds as infinity; TensorFlow Serving refuses it."""
-    # To look at each number takes longer than to parse them, so that it needs a reason.
+    """Refuse a number that is too large for a double. TensorFlow Serving also does; Python would read it as infinity."""
+    # Checking each number takes longer than parsing, so it happens only with a reason.
     if not _LARGE_EXPONENT.search(text) and not (
         any(
             len(part) >= _FEW_DIGITS
@@ -139,7 +139,7 @@ def _refuse_too_big(text: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """Return a value as TensorFlow Serving shows it in an error: objects indented, arrays on one line, cut after the token that passes 256 bytes."""
+    """Return a value as TensorFlow Serving shows it in an error: objects indented, arrays on one line, cut after the token that exceeds 256 bytes."""
     pieces, length = [], 0
     for piece in _tokens(value, 0, ""):
         if length >= _DEBUG_BYTES:

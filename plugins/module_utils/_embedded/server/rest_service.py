@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The REST API over a small HTTP/1.1 server: a thread for each connection, kept alive; so many requests at work at once as there are threads."""
+"""The REST API on a small HTTP/1.1 server, with a thread for each kept-alive connection.
+
+The number of threads limits the requests that are processed in parallel.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,11 @@ class RestService:
         activity: contextlib.AbstractContextManager[None],
         metrics_path: str | None = None,
     ) -> None:
-        """options: {flag: value}; of rest_api_num_threads one would wait for connections, as in TensorFlow Serving, and the others work.
-        metrics_path: where Prometheus finds the metrics, None for nowhere."""
+        """Create the service.
+
+        options: {flag: value}; in TensorFlow Serving one of the rest_api_num_threads waits for connections, so one less
+        works here. metrics_path: where Prometheus finds the metrics, or None.
+        """
         self._predictor, self._library, self._activity = predictor, library, activity
         self._timeout_ms = options["rest_api_timeout_in_ms"]
         self._cors = options["rest_api_enable_cors_support"]
@@ -82,7 +88,7 @@ class RestService:
         self._metrics_path, self._listener, self._stopped = metrics_path, None, False
 
     def start(self, address: str, port: int, most_connections: int) -> None:
-        """Listen. Raises Status where the port is not to be had."""
+        """Listen. Raise Status if the port is not available."""
         self._connections = http_connections.Connections(
             most_connections,
             int(os.environ.get("TFSERVING_EMBEDDED_BODIES_MIB", "160")) << 20,
@@ -99,7 +105,7 @@ class RestService:
         threading.Thread(target=self._accept, name="rest", daemon=True).start()
 
     def stop(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self._stopped = True
         self._listener.close()
 
@@ -107,7 +113,7 @@ class RestService:
         while not self._stopped:
             try:
                 accepted, _peer = self._listener.accept()
-            except OSError as fault:  # The client went away again, or no descriptor is left.
+            except OSError as fault:  # The client has already gone, or no descriptor is left.
                 self._pause(fault)
                 continue
             connection = http_connections.Connection(accepted, self._connections)
@@ -115,7 +121,7 @@ class RestService:
                 self._connections.admit(connection)
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
-            except (OSError, RuntimeError) as fault:  # It has gone, or there is no place or no thread for it.
+            except (OSError, RuntimeError) as fault:  # The client has gone, or there is no place or no thread for it.
                 connection.close()
                 self._pause(fault)
 
@@ -134,18 +140,18 @@ class RestService:
             head = f"HTTP/1.1 {fault.code} {_REASONS[fault.code]}\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close"
             connection.refuse(f"{head}\r\n\r\n{page}".encode())
         except (OSError, MemoryError):
-            pass  # The client went away, or there is no room for what it sends.
+            pass  # The client has gone, or there is not enough memory for its request.
         finally:
             connection.close()
 
     def _exchange(self, connection: http_connections.Connection) -> bool:
-        """Answer one request; returns whether the connection stays open."""
+        """Answer one request. Return whether the connection stays open."""
         requested = connection.head()
         if requested is None:
             return False
         header = requested.headers.get("connection", "").lower()
         stays = header == "keep-alive" if requested.old else header != "close"
-        # A request counts from its head to the last byte of its answer, also while it waits for its turn.
+        # A request counts from its head to the last byte of its answer, including its time in the queue.
         with self._activity:
             body = connection.body(requested)
             with connection.at_work(), self._slots:
@@ -169,7 +175,7 @@ class RestService:
     def answer(
         self, requested: http_request.Head, body: bytearray, hold: Callable[[int], None]
     ) -> tuple[int, str, bytes]:
-        """Return (HTTP status, content type, content) for a request. hold: counts the bytes that it takes. Raises Refused."""
+        """Return (HTTP status, content type, content) for a request. Raise Refused. hold: counts the bytes that it occupies."""
         verb, target = requested.verb, requested.target
         if target == self._metrics_path:
             return 200, "text/plain", metrics.page().encode()
@@ -227,7 +233,7 @@ class RestService:
 
 
 def _named(found: Any) -> tuple[str, str]:
-    """Return (model, method) of a request, as the metrics name them: the method is empty for what only looks."""
+    """Return (model, method) of a request for the metrics. The method is empty for status and metadata."""
     return urllib.parse.unquote(found["name"] or ""), found["method"] if found.re is _CALL else ""
 
 
@@ -249,7 +255,7 @@ def _dtypes(session: Session, signature_name: str) -> dict[str, str]:
 
 
 def _inflated(body: bytearray, headers: Mapping[str, str], hold: Callable[[int], None]) -> bytearray:
-    """Return the body itself; nothing of a body that is not one whole member of gzip, as in TensorFlow Serving. Raises Refused."""
+    """Return the decompressed body. It is empty unless the body is exactly one gzip member, as in TensorFlow Serving. Raise Refused."""
     if "gzip" not in headers.get("content-encoding", ""):
         return body
     inflater, inflated = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()

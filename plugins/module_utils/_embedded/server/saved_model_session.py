@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SavedModels, run as TensorFlow Serving runs them: a session of TensorFlow's on the graph that was saved."""
+"""Run SavedModels as TensorFlow Serving does: in a TensorFlow session on the saved graph."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LIBRARY, _DISABLE_XLA = "libtensorflow_cc.so.2", "_ZN10tensorflow21DisableXlaCo
 
 
 def disable_xla(directory: str) -> None:
-    """Let functions that XLA alone compiles fail in this process, as TensorFlow Serving does without its flags for XLA. directory: TensorFlow's package."""
+    """Make functions fail in this process that only XLA compiles, as in TensorFlow Serving without flags for XLA. directory: TensorFlow's package."""
     try:
         disable = getattr(ctypes.CDLL(os.path.join(directory, _LIBRARY)), _DISABLE_XLA)
     except (OSError, AttributeError):
@@ -42,14 +42,14 @@ def disable_xla(directory: str) -> None:
 class SavedModelSession:
     """A loaded SavedModel.
 
-    signatures: {name: SignatureDef of _protocol.wire}. run() is called from many threads at once.
+    signatures: {name: SignatureDef of _protocol.wire}. Many threads call run() in parallel.
     """
 
     _inputs: dict[str, tuple[Any, int]]
     _callables: dict[Any, Callable[..., list[Any]]]
 
     def __init__(self, path: str, tags: Sequence[str], config: Any) -> None:
-        """Load path. tags: names of the meta graph's tags. config: a ConfigProto. Raises Status or TensorFlow's own errors."""
+        """Load path. tags: names of the meta graph's tags. config: a ConfigProto. Raise Status or TensorFlow's own errors."""
         import tensorflow
 
         _check_files(path)
@@ -79,7 +79,7 @@ class SavedModelSession:
         return [_as_array(values[name]) for name in fetches]
 
     def check(self, feeds: Feeds) -> None:
-        """Raise the Status for feeds of a type that the graph does not take, or of a rank that it would die of."""
+        """Raise Status for inputs with a type that the graph does not accept, or a rank on which TensorFlow would abort."""
         for position, name in enumerate(sorted(feeds)):
             array, (dtype, lowest_rank) = feeds[name], self._inputs.get(name) or self._input(name)
             if array.dtype != dtype:
@@ -92,7 +92,7 @@ class SavedModelSession:
                 )
 
     def close(self) -> None:
-        """Free what the model holds."""
+        """Free the model's resources."""
         self._callables.clear()
         self._session.close()
 
@@ -116,7 +116,7 @@ class SavedModelSession:
         with self._lock:
             if (
                 len(self._callables) >= _MOST_CALLABLES
-            ):  # Clients choose the outputs: each choice costs memory until it is forgotten.
+            ):  # Clients choose the outputs, and each choice occupies memory until it is removed.
                 self._callables.clear()
             call: Callable[..., list[Any]]
             call = self._callables[names, wanted, timeout_ms] = self._session._make_callable_from_options(options)
@@ -153,7 +153,7 @@ def _explained(fault: BaseException, path: str, tags: Sequence[str]) -> BaseExce
 
 
 def _aborts_below_rank(graph_def: Any) -> bool:
-    """Return whether an input of fewer dimensions than the model's makes TensorFlow abort: with oneDNN on, convolutions do so."""
+    """Return whether TensorFlow aborts on an input with fewer dimensions than the model's, as convolutions with oneDNN do."""
     from tensorflow.python.util import _pywrap_util_port
 
     bodies = [graph_def.node, *(function.node_def for function in graph_def.library.function)]

@@ -1,21 +1,21 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every loaded version can do, whatever its format."""
+"""The interface of every loaded version, whatever its format."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-# What a request means that names no signature.
+# The signature of a request that names none.
 DEFAULT_SIGNATURE = "serving_default"
 # {tensor name: array}
 Feeds = Mapping[str, Any]
 
 
 class Session(Protocol):
-    """A loaded version. signatures: {name: SignatureDef of _protocol.wire}. run() is called from many threads at once."""
+    """A loaded version. signatures: {name: SignatureDef of _protocol.wire}. Many threads call run() in parallel."""
 
     signatures: dict[str, Any]
 
@@ -23,11 +23,11 @@ class Session(Protocol):
         """Return the arrays of the tensors named fetches, in order. timeout_ms: 0 for none."""
 
     def close(self) -> None:
-        """Free what the model holds."""
+        """Free the model's resources."""
 
 
 class Checked(Session, Protocol):
-    """A session that looks at its feeds first."""
+    """A session that checks its inputs before it runs."""
 
     def check(self, feeds: Feeds) -> None:
-        """Raise Status for feeds that the model does not take."""
+        """Raise Status for inputs that the model does not accept."""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes wrong while serving, as TensorFlow Serving names it: a code of gRPC and a text."""
+"""Errors while serving, with TensorFlow Serving's names: a gRPC code and a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import d
 
 
 class Status(Exception):
-    """code: one of grpc_api.CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
+    """An error. code: one of grpc_api.CODES. message: the text without the code. str() is "CODE: message", as TensorFlow prints it."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -25,12 +25,12 @@ class Status(Exception):
 
 
 def invalid(message: str) -> Status:
-    """Return the Status for a request that cannot be answered as it is."""
+    """Return the Status for an invalid request."""
     return Status("INVALID_ARGUMENT", message)
 
 
 def of(fault: Any) -> Status:
-    """Return the Status of any exception: itself, that of TensorFlow's OpError, UNIMPLEMENTED for a dtype that has no form here, or UNKNOWN."""
+    """Return the Status of any exception: itself, that of TensorFlow's OpError, UNIMPLEMENTED for an unsupported dtype, or UNKNOWN."""
     if isinstance(fault, Status):
         return fault
     if isinstance(fault, MemoryError):
@@ -39,7 +39,7 @@ def of(fault: Any) -> Status:
         return Status("UNIMPLEMENTED", fault.what)
     if isinstance(
         fault, UnicodeDecodeError
-    ):  # TensorFlow's own words, which Python could not take; with them it lost the code.
+    ):  # TensorFlow's own message, which Python could not decode; then the code is also lost.
         return Status("UNKNOWN", fault.object.decode("utf-8", "replace"))
     number = getattr(fault, "error_code", None)
     if isinstance(number, int) and 0 < number < len(grpc_api.CODES):
@@ -48,7 +48,10 @@ def of(fault: Any) -> Status:
 
 
 def wrong_type(position: int, expected: str, given: str) -> Status:
-    """The Status for an input of another dtype than the model's; expected, given: numpy's names. position: the input's place in the order of tensor names."""
+    """Return the Status for an input of another dtype than the model's.
+
+    expected, given: numpy's names. position: the input's index in the order of tensor names.
+    """
     words = ["string" if name == "object" else dtypes.word(name) for name in (expected, given)]
     return invalid(f"Expects arg[{position}] to be {words[0]} but {words[1]} is provided")
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TensorFlow Lite models: a pool of interpreters behind the same face as a SavedModel's session."""
+"""TensorFlow Lite models: a pool of interpreters with the interface of a SavedModel's session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ except ImportError:
 FILE = "model.tflite"
 _SIGNATURES = b"signature_defs_metadata"
 _MOST_DIMENSIONS = 6
-# TensorFlow Serving refuses the others by their number in the file format.
+# TensorFlow Serving refuses other types by their number in the file format.
 _NUMBERS_OF_OTHERS = {"float16": 10, "float64": 11, "complex128": 12, "uint64": 13, "uint32": 16, "uint16": 17}
 
 
@@ -40,7 +40,7 @@ class LiteSession:
     """A loaded model.tflite. signatures: {name: SignatureDef of _protocol.wire}. Each interpreter has one thread and serves one call at a time."""
 
     def __init__(self, path: str, interpreters: int) -> None:
-        """Load path/model.tflite with so many interpreters (at least one). Raises Status."""
+        """Load path/model.tflite with this many interpreters (at least one). Raise Status."""
         content = pathlib.Path(path, FILE).read_bytes()
         first = _Interpreter(content)
         self._inputs, self._outputs = first.inputs, first.outputs
@@ -53,7 +53,7 @@ class LiteSession:
             self._pool.put(interpreter)
 
     def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[Any]:
-        """As SavedModelSession.run; timeout_ms is not observed."""
+        """Run as SavedModelSession.run, but without observing timeout_ms."""
         self.check(feeds)
         arrays = {self._input(name)["index"]: array for name, array in feeds.items()}
         wanted = [
@@ -66,7 +66,7 @@ class LiteSession:
             self._pool.put(interpreter)
 
     def check(self, feeds: Feeds) -> None:
-        """Refuse what TensorFlow Serving would take for values of another type, or die of."""
+        """Refuse inputs that TensorFlow Serving would read as values of another type, or abort on."""
         for position, name in enumerate(sorted(feeds)):
             array, expected = feeds[name], self._input(name)["dtype"]
             if _dtype(array.dtype) != expected:
@@ -110,7 +110,7 @@ class _Interpreter:
         self._shapes: dict[int, Any] = {tensor["index"]: tuple(tensor["shape"]) for tensor in self.inputs.values()}
 
     def run(self, arrays: Mapping[int, Any], wanted: Iterable[int]) -> list[Any]:
-        """Return the arrays of the output tensors numbered wanted. arrays: {index of an input: array}."""
+        """Return the arrays of the output tensors with the wanted numbers. arrays: {index of an input: array}."""
         if any(self._shapes[index] != array.shape for index, array in arrays.items()):
             self._resize({index: array.shape for index, array in arrays.items()})
         try:
@@ -155,7 +155,7 @@ def _dtype(dtype: Any) -> str:
 
 
 def _existing(name: str, tensors: Collection[str], words: str) -> str:
-    """Return the name as it is or, as early converters wrote it, without what follows its colon."""
+    """Return the name, or the name without the part after its colon, which early converters added."""
     for candidate in (name, name.partition(":")[0]):
         if candidate in tensors:
             return candidate
@@ -165,7 +165,7 @@ def _existing(name: str, tensors: Collection[str], words: str) -> str:
 def _signatures_of_file(
     content: bytes, inputs: Mapping[str, _Tensor], outputs: Mapping[str, _Tensor]
 ) -> dict[str, Any]:
-    """Return the SignatureDefs in the file's metadata, as TensorFlow Serving reads them: each ends at its first zero byte."""
+    """Return the SignatureDefs in the file's metadata as TensorFlow Serving reads them: each ends at its first zero byte."""
     from flatbuffers import flexbuffers
     from tensorflow.lite.python import schema_py_generated
 
@@ -191,7 +191,7 @@ def _signatures_of_file(
 
 
 def _generated(inputs: Mapping[str, _Tensor], outputs: Mapping[str, _Tensor]) -> Any:
-    """Return the signature that TensorFlow Serving makes up: keys are the tensors' names up to the colon, so that outputs of one op collapse into one."""
+    """Return the signature that TensorFlow Serving generates. Its keys are the tensors' names up to the colon, so outputs of the same op are merged."""
     signature = wire.message("tensorflow.SignatureDef")(method_name="tensorflow/serving/predict")
     for tensors, target in ((inputs, signature.inputs), (outputs, signature.outputs)):
         for name in sorted(tensors):

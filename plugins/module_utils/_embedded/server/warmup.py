@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Warm-up: the requests in a model's folder are run before it serves, each as often as configured. One that fails makes the load fail."""
+"""Warm-up: the requests in a model's folder run before it serves, each as often as configured. If one fails, the version does not load."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(path: str, session: Session, predictor: Predictor, iterations: int = 1) 
 
 
 def _records(file: str) -> Iterator[bytes]:
-    """The records of a TFRecord file. Raises Status for what is no record, as TensorFlow Serving 2.20 does."""
+    """Return the records of a TFRecord file. Raise Status for an invalid record, as TensorFlow Serving 2.20 does."""
     from tensorflow.python.framework import errors
     from tensorflow.python.lib.io import tf_record
 
