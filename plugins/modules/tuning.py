@@ -73,7 +73,9 @@ options:
     type: dict
     default: {}
   candidates:
-    description: Candidates to measure, in this order, in the format of the plan.
+    description:
+      - Candidates to measure, in the format of the plan. All are first measured briefly against O(start), in this order. The one that gains most is kept, and
+        the others are measured again on top of it.
     type: list
     elements: dict
     required: true

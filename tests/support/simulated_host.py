@@ -29,25 +29,37 @@ FRESH_REQUESTS = 300.0  # until a fresh server has lost most of FRESH_LOSS
 ACCURACY, ALLOWED_LOSS, GREAT_LOSS = 0.98, 0.01, 0.05
 FAULTS = ("stalls", "drift", "neighbor", "dies", "fragile", "inaccurate")
 GAINS = (3.0, 1.5, 1.1, 1.0, 1.0, 0.97, 0.9, 0.7)
+LITE, BATCHING = {"form": "tflite_dynamic_range"}, {"batching": {"max_batch_size": 16, "batch_timeout_micros": 0}}
 CHANGES = (
-    {"form": "tflite_dynamic_range"},
-    {"batching": {"max_batch_size": 16, "batch_timeout_micros": 0}},
+    LITE,
+    BATCHING,
     {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
     {"flags": {"tensorflow_intra_op_parallelism": 1}},
+    {**LITE, **BATCHING},
 )
 
 
 @dataclass
 class Truth:
-    """The true ratio of each change, and the faults of the host."""
+    """The true ratio of each change, and the faults of the host. batching_of_lite: the ratio of batching where TensorFlow Lite serves."""
 
     ratios: list[float]
     faults: tuple[str, ...] = ()
+    batching_of_lite: float = 1.0
 
     def rate(self, of) -> float:
-        """The true rate of a configuration: changes multiply, and the numbers in them change nothing."""
-        parts = (of["form"] != "saved_model", of["batching"], of["environment"], of["flags"])
-        return START_RPS * math.prod(ratio for ratio, part in zip(self.ratios, parts) if part)
+        """The true rate of a configuration: changes multiply, but TensorFlow Lite uses neither oneDNN nor TensorFlow's threads. Numbers change nothing."""
+        lite = of["form"] != "saved_model"
+        parts = (lite, of["batching"] and not lite, of["environment"] and not lite, of["flags"] and not lite)
+        product = math.prod(ratio for ratio, part in zip(self.ratios, parts) if part)
+        return START_RPS * product * (self.batching_of_lite if lite and of["batching"] else 1.0)
+
+    @property
+    def best_rate(self) -> float:
+        """The true rate of the best configuration."""
+        lite, *others = (*self.ratios, *[1.0] * (4 - len(self.ratios)))
+        ratios = math.prod(max(ratio, 1.0) for ratio in others), lite, lite * self.batching_of_lite
+        return START_RPS * max(ratios)
 
     def accuracy(self, of) -> float:
         """The true accuracy of a configuration."""
@@ -200,13 +212,13 @@ class Outcome:
     @property
     def share_of_the_best(self) -> float:
         """The true rate of what was found as a share of the best configuration's."""
-        best = START_RPS * math.prod(max(ratio, 1.0) for ratio in self.truth.ratios)
-        return self.truth.rate(self.tuning["configuration"]) / best
+        return self.truth.rate(self.tuning["configuration"]) / self.truth.best_rate
 
 
-def tuned(ratios, faults=(), seed=1, **changes) -> Outcome:
-    """The outcome of one tuning. ratios: of the first of CHANGES."""
-    truth, draw = Truth(list(ratios), tuple(faults)), random.Random(f"host {seed}")
+def tuned(ratios, faults=(), seed=1, batching_of_lite=None, **changes) -> Outcome:
+    """The outcome of one tuning. ratios: of the first of CHANGES. batching_of_lite: None leaves the candidate with both out."""
+    truth, draw = Truth(list(ratios), tuple(faults), batching_of_lite or 1.0), random.Random(f"host {seed}")
+    tries = CHANGES[: len(truth.ratios)] if batching_of_lite is None else CHANGES
     host = Host(truth, draw)
     given = {name: spec.get("default") for name, spec in options.ARGUMENTS.items()}
     given.update(
@@ -219,7 +231,7 @@ def tuned(ratios, faults=(), seed=1, **changes) -> Outcome:
         state_directory="/state",
         cpus="0-3",
         seed=seed,
-        candidates=[{"name": f"change {number}", "change": CHANGES[number]} for number in range(len(truth.ratios))],
+        candidates=[{"name": f"change {number}", "change": change} for number, change in enumerate(tries)],
     )
     given.update(changes)
     tuning = trial.tune(trial.Controller(host.call, lambda text: None, "web-1", lambda: host.now), given, False)[
@@ -238,12 +250,12 @@ def tuned(ratios, faults=(), seed=1, **changes) -> Outcome:
     return Outcome(truth, tuning, seen, host.now)
 
 
-def drawn(seed, faults=None) -> Outcome:
-    """A tuning with four changes whose true ratios are drawn, on a host with a drawn fault, or with the given ones."""
+def drawn(seed, faults=None, **changes) -> Outcome:
+    """A tuning with four changes and two of them together, whose true ratios are drawn, on a host with a drawn fault, or with the given ones."""
     draw = random.Random(f"truth {seed}")
-    ratios = [draw.choice(GAINS) for _change in CHANGES]
+    ratios = [draw.choice(GAINS) for _change in CHANGES[:4]]
     fault = (draw.choice(FAULTS),) if draw.random() < 0.75 else ()
-    return tuned(ratios, fault if faults is None else faults, seed)
+    return tuned(ratios, fault if faults is None else faults, seed, draw.choice(GAINS), **changes)
 
 
 def summary(found) -> dict:

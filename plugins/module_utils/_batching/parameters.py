@@ -100,6 +100,15 @@ def check_choice(batching: Any, where: str) -> Any:
     return batching
 
 
+def with_room(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters whose queue can hold the largest request, if the queue was long enough but for the size of a batch."""
+    size, rows = values.get("max_batch_size"), values.get("max_execution_batch_size")
+    enqueued = values.get("max_enqueued_batches")
+    if not (size and rows and enqueued):
+        return dict(values)
+    return {**values, "max_enqueued_batches": max(enqueued, -(-size // rows))}
+
+
 def text(parameters: Parameters) -> str:
     """Return the text proto of the set parameters in the order of the fields. Scalars are in wrapper messages, as the server reads them."""
     return HEADER + writer.text([field for name in NAMES for field in _fields(name, getattr(parameters, name))])

@@ -10,10 +10,10 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import validation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
+    candidates,
     flags,
     gpus,
     image,
-    model_batching,
     models,
     policies,
     request,
@@ -21,7 +21,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import Host
-from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 
 def plan(
@@ -108,96 +107,7 @@ def _serve(draft: Draft, host: Host, wanted: dict[str, Any]) -> dict[str, Any]:
             "start_timeout_s": given.start_timeout_s,
             **server.of_start_lines(draft, wanted["serve"], backend),
         },
-        "candidates": _candidates(host, wanted, release, planned, given.devices, cpus, chosen, environment),
-    }
-
-
-def _candidates(
-    host: Host,
-    wanted: dict[str, Any],
-    release: str,
-    planned: Any,
-    devices: Any,
-    cpus: int,
-    chosen: Any,
-    environment: dict[str, str],
-) -> list[dict[str, Any]]:
-    """What the tuning may try, in the order in which it is worth trying: [{name, model, change, reason}]; model is null for what concerns the whole server."""
-    found = [
-        _candidate(
-            "REST to gRPC",
-            {"protocol": "grpc"},
-            "JSON is slow for lists of numbers; how slow depends on the size of the tensors",
-        )
-    ]
-    for model, made in zip(wanted["models"], planned):
-        parameters = model_batching.start_values(host, wanted["goal"], bool(devices), model, cpus)
-        if (
-            made["batching"] is None
-            and model["batching"] != "none"
-            and model_batching.problem(parameters, model, release) is None
-        ):
-            found.append(
-                _candidate(
-                    "batching",
-                    _with_threads(parameters, cpus, chosen),
-                    "more throughput with several clients at once; a single client waits longer",
-                    model,
-                    planned,
-                )
-            )
-    for model, made in zip(wanted["models"], planned):
-        if made["form"] == "saved_model" and models.may_try_lite(model, release, devices):
-            found.append(
-                _candidate(
-                    "TensorFlow Lite",
-                    {"form": "tflite_dynamic_range"},
-                    "8-bit weights are often faster on CPUs; kept only if the accuracy is still good enough",
-                    model,
-                    planned,
-                )
-            )
-    if (
-        questions.cell("onednn_available", release)
-        and "TF_ENABLE_ONEDNN_OPTS" not in wanted["environment"]
-        and host.architecture == "x86_64"
-        and not devices
-    ):
-        on = flags.onednn_is_on(host, release, environment)
-        found.append(
-            _candidate(
-                f"oneDNN {'off' if on else 'on'}",
-                {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0" if on else "1"}},
-                "slower or up to several times faster, depending on the model and the CPU",
-            )
-        )
-    threads = {"tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": cpus}
-    if not any(name in wanted["flags"] for name in threads) and any(
-        chosen.get(name) != value for name, value in threads.items()
-    ):
-        found.append(
-            _candidate(
-                "threads",
-                {"flags": threads},
-                "one thread for each operation, and as many operations at once as CPUs, suits a busy server",
-            )
-        )
-    return found
-
-
-def _with_threads(parameters: dict[str, Any], cpus: int, chosen: Any) -> dict[str, Any]:
-    """The change to batching, and the gRPC threads that it needs beyond the planned ones."""
-    needed = flags.grpc_threads([parameters], cpus)
-    enough = needed <= chosen.get("grpc_max_threads", needed)
-    return {"batching": parameters} if enough else {"batching": parameters, "flags": {"grpc_max_threads": needed}}
-
-
-def _candidate(
-    name: str, change: Mapping[str, Any], reason: str, model: dict[str, Any] | None = None, planned: Any = ()
-) -> dict[str, Any]:
-    return {
-        "name": f"{name} ({model['name']})" if len(planned) > 1 and model else name,
-        "model": model["name"] if model else None,
-        "change": change,
-        "reason": reason,
+        "candidates": candidates.found(
+            candidates.Served(host, wanted, release, backend, planned, given.devices, cpus, chosen, environment)
+        ),
     }

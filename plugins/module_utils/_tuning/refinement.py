@@ -14,13 +14,17 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_con
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import Candidate
 
 # The numbers of a configuration that change its speed: (part, name), the most promising first.
+SIZE = "max_execution_batch_size"
 KNOBS = (
-    ("batching", "max_execution_batch_size"),
-    ("batching", "max_batch_size"),
     ("batching", "batch_timeout_micros"),
     ("batching", "num_batch_threads"),
+    ("batching", SIZE),
+    ("batching", "max_batch_size"),
     ("flags", "tensorflow_intra_op_parallelism"),
     ("flags", "tensorflow_inter_op_parallelism"),
+    ("flags", "num_tflite_pools"),
+    ("flags", "num_tflite_interpreters_per_pool"),
+    ("flags", "rest_api_num_threads"),
 )
 FACTORS = (2.0, 0.5)
 _FIRST_TIMEOUT_MICROS = 1000  # the value after 0
@@ -35,15 +39,19 @@ def directions(change: Mapping[str, Any]) -> list[Direction]:
     return [(part, name, factor) for part, name in KNOBS if name in (change.get(part) or {}) for factor in FACTORS]
 
 
-def candidate(kept: Configuration, direction: Direction) -> Candidate | None:
-    """Return the next candidate in a direction from the kept configuration, or None if there is no valid one."""
+def candidate(kept: Configuration, direction: Direction, in_flight: int) -> Candidate | None:
+    """Return the next candidate in a direction from the kept configuration, or None if there is no valid one.
+
+    in_flight: rows that clients have in flight; a larger batch than that never fills.
+    """
     part, name, factor = direction
     now: dict[str, Any] = dict(kept[part] or {})  # type: ignore[literal-required]
     value = _next(name, now[name], factor) if isinstance(now.get(name), int) else None
-    if value is None:
+    if value is None or name == SIZE and factor > 1 and now[name] >= in_flight:
         return None
     whole = {**now, name: value}
     if part == "batching":
+        whole = parameters.with_room(whole)
         try:
             parameters.check(whole)
         except FleetError:

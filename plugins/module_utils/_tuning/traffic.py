@@ -30,6 +30,12 @@ class Traffic:
     dimensions: dict[str, int]
 
     @property
+    def rows_in_flight(self) -> int:
+        """Return how many examples a closed loop has in flight, on average."""
+        total = sum(self.batch_sizes.values())
+        return round(self.concurrency * sum(size * weight for size, weight in self.batch_sizes.items()) / total)
+
+    @property
     def has_rate(self) -> bool:
         """Return whether it is known when requests come."""
         return self.rate_rps is not None or self.arrivals is not None

@@ -28,10 +28,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import refinement, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.search import Attempt, Outcome, Search, useless
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter, Candidate
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import P99_REQUESTS
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
@@ -53,8 +54,12 @@ _NOT_MEASURED = (
 )
 NOISE_PAIRS = 3  # of the start against itself
 _RESERVED_PAIRS = 2  # kept for the final comparison, in addition to one for each remaining candidate
+_BRIEF = (1, 2, 3)  # pairs of a candidate in the first round
 _PATIENT = 2.33  # optimism of the final comparison
 OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short; above it latencies only grow with the duration
+
+
+_WORDS = {"gain": "faster", "open": "not decided yet"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +159,7 @@ class Trial:
         self.servers = TrialServers(controller.call, options, variants)
         self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
         self._requests_from: str | None = None
-        self._waiting = self._later = (
-            0  # candidates after the one that is measured; how many came after those that were given
-        )
+        self._waiting = self._later = 0  # as those of the search
 
     def __enter__(self) -> Trial:
         return self
@@ -230,70 +233,64 @@ class Trial:
         return f"{text}, and the budget of {self.options['budget_min']:g} minutes is enough for {left} of them"
 
     def _search(self, accuracy: float | None) -> tuple[Configuration, list[dict[str, Any]]]:
-        """Return (best configuration, steps). Compare each candidate with the best so far.
+        """Return (best configuration, steps)."""
+        options = self.options
+        search = Search(self.start, self.candidates, options["refine"], self._measurement.traffic.rows_in_flight)
+        found = [self._step_of(search, attempt, accuracy) for attempt in search.first_round()]
+        chosen = search.choose()
+        for number, step in enumerate(found):
+            if step["kept"] and number != chosen and chosen is not None:
+                step.update(kept=False, reason=f"{step['reason']}; {found[chosen]['name']} gained more")
+        if chosen is not None:
+            self._say(f"{options['name']}: {found[chosen]['name']}: kept: it gained most")
+            found.append(found.pop(chosen))
+        while attempt := search.next():
+            found.append(self._step_of(search, attempt, accuracy))
+            if self._measurement.pairs_left(_RESERVED_PAIRS) == 0:
+                break
+        return search.best, found
 
-        Then repeat those that lost before another one was kept, and at last try other values of the kept numbers.
-        """
-        best, found, lost = self.start, [], list[Candidate]()
-        first, again = collections.deque(self.candidates), collections.deque[Candidate]()
-        directions = collections.deque[refinement.Direction]()
-        while first or again or directions:
-            is_first, direction = bool(first), None
-            self._waiting, self._later = max(len(first) - 1, 0), self._later + (not first)
-            candidate: Candidate | None
-            if first or again:
-                candidate = (first or again).popleft()
-            else:
-                direction = directions.popleft()
-                candidate = refinement.candidate(best, direction)
-            if candidate is None:
-                continue
-            tried, step = self._next(best, candidate, accuracy)
-            found.append(step)
-            if step["kept"] and direction:
-                best = tried
-                directions = collections.deque([direction, *(one for one in directions if one[:2] != direction[:2])])
-            elif step["kept"]:
-                best = tried
-                if self.options["refine"]:
-                    directions += refinement.directions(candidate["change"])
-                again += [{**one, "name": f"{one['name']}, with {candidate['name']}"} for one in lost]
-                lost = []
-            elif is_first and step["gain"] is not None and not step.get("advice"):
-                lost.append(candidate)
-            self._say(
-                f"{self.options['name']}: {step['name']}: {'kept' if step['kept'] else 'not kept'}: {step['reason']}"
-            )
-        return best, found
+    def _step_of(self, search: Search, attempt: Attempt, accuracy: float | None) -> dict[str, Any]:
+        """Return the step of an attempt, and give its outcome to the search."""
+        self._waiting, self._later = search.waiting, search.later
+        outcome, step = self._attempted(search.best, attempt, accuracy)
+        search.done(attempt, outcome, step["gain"])
+        self._say(f"{self.options['name']}: {step['name']}: {_WORDS.get(outcome, 'not kept')}: {step['reason']}")
+        return step
 
-    def _next(
-        self, best: Configuration, candidate: Candidate, accuracy: float | None
-    ) -> tuple[Configuration, dict[str, Any]]:
-        """Return (configuration, step) of one candidate against the best so far."""
-        tried = trial_configuration.changed(best, candidate["change"])
-        reason = None
+    def _attempted(
+        self, best: Configuration, attempt: Attempt, accuracy: float | None
+    ) -> tuple[Outcome, dict[str, Any]]:
+        """Return (outcome, step) of a candidate against the best so far."""
+        tried, candidate, reason = attempt.tried, attempt.candidate, useless(attempt.candidate["change"], attempt.tried)
+        outcome: Outcome = "no gain"
         if self._measurement.pairs_left(_RESERVED_PAIRS) == 0:
             reason = f"the budget of {self.options['budget_min']:g} minutes was used up before it was measured"
         elif set(candidate["change"]) == {"protocol"}:
-            return best, self._advise(candidate, accuracy)
+            return "refused", self._advise(candidate, accuracy)
         elif tried == best:
-            reason = "it does not change the current configuration"
+            outcome, reason = "failed", "it does not change the current configuration"
         elif tried["form"] not in self.variants:
+            outcome = "failed"
             reason = f"there is no variant {tried['form']!r} of the model: its conversion was refused or not requested"
+        elif tried["form"] != best["form"] and len(candidate["change"]) > 1 and not self.options["samples"]:
+            outcome, reason = "failed", "another variant is kept only with samples to verify its answers"
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
-            return best, self._step(candidate, False, reason, None, unmeasured)
-        return tried, self._try(best, tried, candidate, accuracy)
+            return outcome, self._step(candidate, False, reason, None, unmeasured)
+        return self._try(best, attempt, accuracy)
 
     def _try(
-        self, best: Configuration, tried: Configuration, candidate: Candidate, accuracy_before: float | None
-    ) -> dict[str, Any]:
+        self, best: Configuration, attempt: Attempt, accuracy_before: float | None
+    ) -> tuple[Outcome, dict[str, Any]]:
+        candidate, tried = attempt.candidate, attempt.tried
         self._say(f"{self.options['name']}: {candidate['name']}: starting it alongside the best so far")
         try:
-            measured = self._measurement.compare(best, tried, self._search_rules(), _RESERVED_PAIRS + self._waiting)
+            rules = self._search_rules(attempt.patient)
+            measured = self._measurement.compare(best, tried, rules, _RESERVED_PAIRS + self._waiting)
         except FleetError as fault:
             unknown: BeforeAfter = {"before": accuracy_before, "after": None}
-            return self._step(candidate, False, f"it could not be measured: {fault}", None, unknown)
+            return "failed", self._step(candidate, False, f"it could not be measured: {fault}", None, unknown)
         figures, old = measured.after, measured.before
         latency: BeforeAfter = {
             "before": old["p99_ms"] if old else None,
@@ -321,7 +318,13 @@ class Trial:
             )
         elif fragile:
             reason += f"; and {fragile}"
-        return self._step(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)
+        step = self._step(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)
+        verdict = measured.comparison.verdict
+        if kept:
+            return "gain", step
+        if verdict == "gain" and tried["form"] != best["form"] and not fragile:
+            return "refused", step
+        return "open" if verdict in ("unlikely", "inconclusive") else "no gain", step
 
     def _advise(self, candidate: Candidate, accuracy_before: float | None) -> dict[str, Any]:
         """Return the step of a change that only clients can make: measure the start with one protocol and with the other."""
@@ -330,7 +333,8 @@ class Trial:
         measured, accuracy = None, BeforeAfter(before=accuracy_before, after=None)
         try:
             before, after = (trial_configuration.changed(self.start, {"protocol": one}) for one in (other, protocol))
-            measured = self._measurement.compare(before, after, self._search_rules(), _RESERVED_PAIRS + self._waiting)
+            rules = self._search_rules(patient=False)
+            measured = self._measurement.compare(before, after, rules, _RESERVED_PAIRS + self._waiting)
             accuracy, reason = measured.accuracy, measured.comparison.reason
         except FleetError as fault:
             reason = f"it could not be measured: {fault}"
@@ -426,10 +430,11 @@ class Trial:
         )
         return rules.within(self.options["instances"])
 
-    def _search_rules(self) -> Rules:
+    def _search_rules(self, patient: bool) -> Rules:
         """Return the rules for the next candidate. The given candidates share half of the error rate, and all later ones the other half."""
         later = self._later
-        return self._rules(trials=2 * later * (later + 1) if later else 2 * len(self.candidates))
+        trials = 2 * later * (later + 1) if later else 2 * len(self.candidates)
+        return self._rules(trials=trials, **({} if patient else {"looks": _BRIEF}))
 
     def _method(self) -> dict[str, Any]:
         keys = (

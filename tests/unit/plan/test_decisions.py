@@ -385,14 +385,25 @@ def candidates(capabilities, asked):
 
 def test_what_a_tuning_may_try():
     found = candidates(host(), request())
-    assert list(found) == ["REST to gRPC", "batching", "TensorFlow Lite", "oneDNN on", "threads"]
+    assert list(found) == [
+        "TensorFlow Lite",
+        "batching",
+        "TensorFlow Lite and batching",
+        "threads",
+        "oneDNN on",
+        "TensorFlow Lite interpreters",
+        "REST threads",
+        "REST to gRPC",
+    ]
     assert found["REST to gRPC"]["change"] == {"protocol": "grpc"} and "JSON" in found["REST to gRPC"]["reason"]
     assert found["batching"]["model"] == "m" and "max_batch_size" in found["batching"]["change"]["batching"]
     assert found["TensorFlow Lite"]["change"] == {"form": "tflite_dynamic_range"}
     assert found["oneDNN on"]["change"] == {"environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}
     threads = {"tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": 4}
     assert found["threads"]["change"] == {"flags": threads}
-    assert [one["model"] for one in found.values()] == [None, "m", "m", None, None]
+    both = found["TensorFlow Lite and batching"]["change"]
+    assert both == {**found["TensorFlow Lite"]["change"], **found["batching"]["change"]}
+    assert [one["model"] for one in found.values()] == ["m", "m", "m", None, None, None, None, None]
     assert all(one["reason"] for one in found.values())
 
 
@@ -412,6 +423,13 @@ def test_what_a_tuning_may_try():
         (host(), request(flags={"tensorflow_inter_op_parallelism": 2}), "threads", "batching"),
         (host(), request(models=[{"name": "a"}, {"name": "b"}]), "batching", "TensorFlow Lite (b)"),
         (host(cpu={"usable": 1.0}), request(), "threads", "batching"),
+        (host(), request(HALF), "TensorFlow Lite and batching", "threads"),
+        (host(), request({"optimize": "none"}), "TensorFlow Lite and batching", "batching"),
+        (host(), request({"optimize": "none"}), "TensorFlow Lite interpreters", "batching"),
+        (host(), request(version="2.5.1"), "TensorFlow Lite interpreters", "TensorFlow Lite"),
+        (host(), request(backend="embedded"), "TensorFlow Lite interpreters", "TensorFlow Lite"),
+        (host(), request(flags={"num_tflite_interpreters_per_pool": 3}), "TensorFlow Lite interpreters", "threads"),
+        (host(), request(flags={"rest_api_num_threads": 32}), "REST threads", "threads"),
     ],
 )
 def test_what_a_tuning_does_not_try(capabilities, asked, lacks, has):
