@@ -23,9 +23,8 @@ def kept(**batching):
 @pytest.mark.parametrize("goal_rows", [16, 8, 4, 2, 1])
 def test_executed_rows_are_halved_down_to_one_with_a_queue_that_holds_the_largest_request(goal_rows):
     # TensorFlow Serving refuses a request of more rows than its queue holds: max_enqueued_batches of max_execution_batch_size rows each.
-    found = refinement.candidate(
-        kept(max_execution_batch_size=2 * goal_rows, max_enqueued_batches=512), (*SIZE, 0.5), 8
-    )
+    before = kept(max_execution_batch_size=2 * goal_rows, max_enqueued_batches=1024 // (2 * goal_rows))
+    found = refinement.candidate(before, (*SIZE, 0.5), 8)
     batching = found["change"]["batching"]
     assert batching["max_execution_batch_size"] == goal_rows
     assert batching["max_enqueued_batches"] * goal_rows >= batching["max_batch_size"]
