@@ -114,7 +114,9 @@ options:
         loop of five windows. A window has 1,200 requests, and is left out if it would take longer than O(window_max_s) or the rest of O(budget_min).
     type: float
   refine:
-    description: Whether to double and halve the numbers of the kept changes until nothing more is gained. Without it, only O(candidates) are tried.
+    description:
+      - Whether to start batching with the values that requests of several rows predict, and to double and halve the numbers of the kept changes until nothing
+        more is gained. Without it, only O(candidates) are tried.
     type: bool
     default: true
   accept_fragile:

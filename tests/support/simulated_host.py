@@ -133,19 +133,21 @@ class Host:
             "metric": {"value": self.truth.accuracy(self._servers[target["port"]]["configuration"])},
         }
 
-    def load_test(self, targets, windows, window_s, rate_rps=None, **_given):
+    def load_test(self, targets, windows, window_s, batch, rate_rps=None, **_given):
         self.now += LOAD_S
-        ports = {target["name"]: target["port"] for target in targets}
-        found = [self._window(name, self._servers[ports[name]], window_s) for name in windows]
+        (rows,), ports = batch, {target["name"]: target["port"] for target in targets}
+        found = [self._window(name, self._servers[ports[name]], window_s, rows) for name in windows]
         return {"windows": [dict(window, rate_rps=rate_rps, requests_from="samples") for window in found]}
 
-    def _window(self, target, server, window_s):
+    def _window(self, target, server, window_s, rows):
         self.now += window_s + LEAD_IN_S
         self.windows += 1
         fresh = FRESH_LOSS * math.exp(-server["answered"] / FRESH_REQUESTS)
         log = server["instance"] + self.draw.gauss(0, ROUND_DEVIATION / math.sqrt(2)) - fresh
         log += self._trend * self.windows + self._fault(server)
-        rate = self.truth.rate(server["configuration"]) * math.exp(log)
+        # Requests of several rows cost the server what batches of as many cost it.
+        of = dict(server["configuration"], **({"batching": BATCHING["batching"]} if rows > 1 else {}))
+        rate = self.truth.rate(of) * math.exp(log) / rows
         server["answered"] += rate * window_s
         return {
             "target": target,

@@ -12,9 +12,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram, schedule
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.batch_fit import Point
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Comparison, Pair, Rules, Scatter
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import P99_REQUESTS, traffic
@@ -24,6 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_serv
 # A server keeps up with a rate if it answers these shares of the requests without an error, and before the window ends.
 _ANSWERED, _IN_TIME = 0.99, 0.9
 _RATE_STEPS, _ABOVE_CLOSED = 5, 1.5  # of a bisection up to 1.5 times the rate of a closed loop, of which 5 % remain
+_SHORT = {"window_s": 0.5, "window_requests": 20, "window_max_s": 10.0}  # windows of requests of several rows
 _MOST_LOST = 3  # consecutive pairs of servers without a round that counts
 
 
@@ -121,6 +124,30 @@ class Measurement:
         self.voids += voids
         self._scatter = self._scatter.with_pairs(pairs, equal=before == after)
         return Measured(found, windows, accuracy)
+
+    def client_batches(self, of: Configuration, shapes: Sequence[tuple[int, int]]) -> list[Point] | None:
+        """Measure requests of several rows on one server, or return None if that shows nothing. shapes: (rows of a request, requests in flight)."""
+        key = steps.digest([shapes, of, self._identity])
+        known = self._log.get(key)
+        if known is None:
+            known = self._client_batches(of, shapes)
+            self._log.add(key, known)
+        return [Point(*point) for point in known] or None
+
+    def _client_batches(self, of: Configuration, shapes: Sequence[tuple[int, int]]) -> list[Point]:
+        self.servers.stop()
+        found = list[Point]()
+        try:
+            side = {"baseline": self.servers.target(of, "baseline")}
+            for rows, in_flight in shapes:
+                load = {**self.traffic.closed(), "batch": {rows: 1.0}, "concurrency": in_flight, **_SHORT}
+                (window,) = self.servers.load(side, list(side), seed=self._options["seed"], **load)
+                if window["void"] or not window["throughput_rps"]:
+                    return []
+                found.append(Point(rows, in_flight, rows * window["throughput_rps"]))
+        except FleetError:
+            return []
+        return found
 
     def _measured(
         self, before: Configuration, after: Configuration, number: int, accuracy: BeforeAfter | None

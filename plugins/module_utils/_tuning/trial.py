@@ -28,7 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import batch_fit, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
@@ -246,25 +246,30 @@ class Trial:
             found.append(found.pop(chosen))
         while attempt := search.next():
             found.append(self._step_of(search, attempt, accuracy))
-            if self._measurement.pairs_left(_RESERVED_PAIRS) == 0:
+            if self._is_over():
                 break
         return search.best, found
+
+    def _is_over(self) -> bool:
+        """Return whether the budget leaves no pair of servers for another candidate."""
+        return self._measurement.pairs_left(_RESERVED_PAIRS) == 0
 
     def _step_of(self, search: Search, attempt: Attempt, accuracy: float | None) -> dict[str, Any]:
         """Return the step of an attempt, and give its outcome to the search."""
         self._waiting, self._later = search.waiting, search.later
-        outcome, step = self._attempted(search.best, attempt, accuracy)
+        attempt, ruled_out = self._with_prediction(search.best, attempt)
+        outcome, step = self._attempted(search.best, attempt, accuracy, ruled_out)
         search.done(attempt, outcome, step["gain"])
         self._say(f"{self.options['name']}: {step['name']}: {_WORDS.get(outcome, 'not kept')}: {step['reason']}")
         return step
 
     def _attempted(
-        self, best: Configuration, attempt: Attempt, accuracy: float | None
+        self, best: Configuration, attempt: Attempt, accuracy: float | None, reason: str | None
     ) -> tuple[Outcome, dict[str, Any]]:
-        """Return (outcome, step) of a candidate against the best so far."""
-        tried, candidate, reason = attempt.tried, attempt.candidate, useless(attempt.candidate["change"], attempt.tried)
+        """Return (outcome, step) of a candidate against the best so far. reason: why it is not measured, or None."""
+        tried, candidate = attempt.tried, attempt.candidate
         outcome: Outcome = "no gain"
-        if self._measurement.pairs_left(_RESERVED_PAIRS) == 0:
+        if self._is_over():
             reason = f"the budget of {self.options['budget_min']:g} minutes was used up before it was measured"
         elif set(candidate["change"]) == {"protocol"}:
             return "refused", self._advise(candidate, accuracy)
@@ -279,6 +284,31 @@ class Trial:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
             return outcome, self._step(candidate, False, reason, None, unmeasured)
         return self._try(best, attempt, accuracy)
+
+    def _with_prediction(self, best: Configuration, attempt: Attempt) -> tuple[Attempt, str | None]:
+        """Return (the attempt, why it need not be measured or None). One that turns batching on starts with the predicted values."""
+        change = attempt.candidate["change"]
+        reason, given = useless(change, attempt.tried), change.get("batching")
+        predictable = given and not best["batching"] and self.options["refine"] and self.options["goal"] != "latency"
+        if reason or not predictable or self._is_over():
+            return attempt, reason
+        in_flight = self._measurement.traffic.rows_in_flight
+        if in_flight < 2:
+            return attempt, "batching needs more than one row in flight"
+        threads = len(self.servers.server_cpus or [0])
+        of = trial_configuration.changed(attempt.tried, {"batching": None})
+        if of["form"] not in self.variants:
+            return attempt, None
+        self._say(f"{self.options['name']}: {attempt.candidate['name']}: measuring requests of several rows")
+        points = self._measurement.client_batches(of, batch_fit.shapes(in_flight, threads))
+        if points is None:
+            return attempt, None
+        prediction = batch_fit.predict(points)
+        if prediction.gain < self.options["minimum_gain"]:
+            return attempt, f"batching cannot gain {self.options['minimum_gain'] * 100:g} %: {prediction.reason}"
+        changed = {**change, "batching": batch_fit.started(given, prediction)}
+        candidate: Candidate = {**attempt.candidate, "change": changed}
+        return dataclasses.replace(attempt, candidate=candidate, tried=trial_configuration.changed(best, changed)), None
 
     def _try(
         self, best: Configuration, attempt: Attempt, accuracy_before: float | None

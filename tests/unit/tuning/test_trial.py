@@ -59,7 +59,9 @@ class Host:
         self._server(target)["asked"].append(given["batch"])
         return {"examples": 100, "metric": {"value": 0.9}}
 
-    def load_test(self, targets, windows, **given):
+    def load_test(self, targets, windows, batch, **given):
+        if len(batch) == 1 and 1 not in batch:
+            raise FleetError("the server answers the first request with INVALID_ARGUMENT", where="load_test")
         assert len({tuple(self._server(target)["asked"]) for target in targets}) == 1, "one side has another history"
         for target in targets:
             self._server(target)["asked"].append("load")
@@ -480,6 +482,72 @@ def test_numbers_of_what_was_kept_are_refined_until_nothing_is_gained(best_size,
     assert found["configuration"]["batching"] == {"max_batch_size": best_size, "batch_timeout_micros": best_timeout}
     needed = abs(math.log2(best_size / 16)) + (math.log2(best_timeout / 500) if best_timeout else 0)
     assert len(found["steps"]) <= 1 + needed + 4, "each direction ends at the first value that gains nothing"
+
+
+class Linear(Host):
+    """One CPU serves a request of n rows, or a batch of them, in a * n + b ms. Without batching, each request has its own b."""
+
+    def __init__(self, a, b):
+        super().__init__()
+        self.duration, self.files = lambda rows: (a * rows + b) / 1000, {}
+
+    def batching_parameters(self, path, state="present", **given):
+        self.files[path] = given
+        return {}
+
+    def model_server(self, name, state, batching_parameters_file=None, **given):
+        return super().model_server(name, state, batching=self.files.get(batching_parameters_file), **given)
+
+    def load_test(self, targets, windows, batch, **given):
+        (self.rows,) = batch
+        return super().load_test(targets, windows, {1: 1.0}, **given)
+
+    def _window(self, target):
+        batching = self._server(target)["batching"]
+        rows = batching["max_execution_batch_size"] if batching else self.rows
+        rate = rows / self.duration(rows) / self.rows
+        return dict(super()._window(target), goodput_rps=rate, throughput_rps=rate)
+
+
+SPLIT = {
+    "max_batch_size": 1024,
+    "enable_large_batch_splitting": True,
+    "max_execution_batch_size": 32,
+    "max_enqueued_batches": 32,
+    "num_batch_threads": 4,
+    "batch_timeout_micros": 0,
+}
+
+
+def test_batching_starts_with_the_values_that_requests_of_several_rows_predict():
+    host = Linear(0.1, 0.9)
+    found = tuned("grpc", ("batching", {"batching": SPLIT}), host=host)
+    (kept,) = (step for step in found["steps"] if step["kept"])
+    predicted = {"max_execution_batch_size": 8, "num_batch_threads": 1, "batch_timeout_micros": 1000}
+    assert kept["change"]["batching"] == {**SPLIT, **predicted, "max_enqueued_batches": 128}
+    # A row takes 1 ms alone and (0.8 + 0.9) / 8 ms in a batch.
+    assert found["total"]["gain"] == pytest.approx(8 / 1.7 - 1, abs=0.01)
+
+
+def test_batching_that_cannot_gain_is_not_measured_and_the_report_says_why():
+    host = Linear(50, 0.5)
+    found = tuned("grpc", ("batching", {"batching": SPLIT}), THREADS, host=host)
+    step = next(step for step in found["steps"] if step["name"] == "batching")
+    assert step["gain"] is None and not host.files
+    assert step["reason"].startswith(
+        "batching cannot gain 3 %: a request of 8 rows takes 400 ms, one of 1 row 50.5 ms (50 ms"
+    )
+
+
+def test_batching_is_not_tried_with_one_row_in_flight():
+    (step,) = tuned("grpc", BATCHING, traffic={"concurrency": 1})["steps"]
+    assert step["reason"] == "batching needs more than one row in flight" and step["gain"] is None
+
+
+def test_numbers_that_a_user_wants_as_they_are_stay():
+    host = Linear(0.1, 0.9)
+    (step,) = tuned("grpc", ("batching", {"batching": SPLIT}), host=host, refine=False)["steps"]
+    assert step["kept"] and step["change"]["batching"] == SPLIT
 
 
 @pytest.mark.parametrize("busy_windows, pairs, rounds", [(2, 3, 5), (4, 4, 6), (10, 5, 5), (1000, 3, 0)])
