@@ -126,7 +126,10 @@ class Measurement:
         return Measured(found, windows, accuracy)
 
     def client_batches(self, of: Configuration, shapes: Sequence[tuple[int, int]]) -> list[Point] | None:
-        """Measure requests of several rows on one server, or return None if that shows nothing. shapes: (rows of a request, requests in flight)."""
+        """Measure requests of several rows on one server, or return None if that shows nothing. shapes: (rows of a request, requests in flight).
+
+        Void windows count: the result only says where to start.
+        """
         key = steps.digest([shapes, of, self._identity])
         known = self._log.get(key)
         if known is None:
@@ -142,7 +145,7 @@ class Measurement:
             for rows, in_flight in shapes:
                 load = {**self.traffic.closed(), "batch": {rows: 1.0}, "concurrency": in_flight, **_SHORT}
                 (window,) = self.servers.load(side, list(side), seed=self._options["seed"], **load)
-                if window["void"] or not window["throughput_rps"]:
+                if not window["throughput_rps"]:
                     return []
                 found.append(Point(rows, in_flight, rows * window["throughput_rps"]))
         except FleetError:

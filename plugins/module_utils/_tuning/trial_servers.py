@@ -57,12 +57,20 @@ class TrialServers:
         self.stop()
 
     def stop(self) -> None:
-        """Stop all servers, so that both sides of the next comparison start fresh ones."""
-        for key in list(self._running):
-            server = self._running.pop(key)
-            self._model_server(server["name"], "absent")
-            if server["batching"]:
-                self._call("tfserving.fleet.batching_parameters", path=server["batching"], state="absent")
+        """Stop all servers, so that both sides of the next comparison start fresh ones. One that could not be stopped is tried again the next time."""
+        faults = []
+        for key, server in list(self._running.items()):
+            server.pop("address", None)  # so that nothing uses it any more
+            try:
+                self._model_server(server["name"], "absent")
+                if server["batching"]:
+                    self._call("tfserving.fleet.batching_parameters", path=server["batching"], state="absent")
+            except FleetError as fault:
+                faults.append(fault)
+            else:
+                del self._running[key]
+        if faults:
+            raise faults[0]
 
     def target(self, of: Configuration, name: str, suffix: str = "") -> dict[str, Any]:
         """Return a configuration's server as a target of the load generator. suffix: names a second server of the same configuration."""

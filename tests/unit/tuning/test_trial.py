@@ -14,8 +14,8 @@ import pytest
 hdrh = pytest.importorskip("hdrh.histogram")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, trial, trial_servers
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options, trial_configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, steps, trial, trial_servers
 
 REST_RPS, GRPC_TIMES, LITE_TIMES = 100.0, 3.0, 1.5
 ENDS = "one request with no rows ends the server (by SIGSEGV: it read memory that is not its own)"
@@ -104,7 +104,7 @@ class Host:
         }
 
 
-def tuned(protocol, *candidates, host=None, say=lambda text: None, clock=time.monotonic, **changes):
+def trial_options(**changes):
     given = {name: spec.get("default") for name, spec in options.ARGUMENTS.items()}
     given.update(
         name="m",
@@ -113,10 +113,14 @@ def tuned(protocol, *candidates, host=None, say=lambda text: None, clock=time.mo
         samples="/s.npz",
         state_directory="/state",
         cpus="0-3",
-        start={"protocol": protocol},
-        candidates=[{"name": name, "change": change} for name, change in candidates],
     )
-    given.update(changes)
+    return {**given, **changes}
+
+
+def tuned(protocol, *candidates, host=None, say=lambda text: None, clock=time.monotonic, **changes):
+    changes.setdefault("start", {"protocol": protocol})
+    tried = [{"name": name, "change": change} for name, change in candidates]
+    given = trial_options(candidates=tried, **changes)
     controller = trial.Controller((host or Host()).call, say, "web-1", clock)
     return trial.tune(controller, given, False)["tuning"]
 
@@ -324,6 +328,48 @@ def test_another_fault_of_a_start_is_told():
         step["kept"] is False
         and step["reason"] == "it could not be measured: model_server: the candidate's port is taken."
     )
+
+
+@pytest.mark.parametrize("alive_for", [0, 1])
+def test_a_candidate_that_dies_while_it_is_measured_does_not_end_the_tuning(alive_for):
+    class Dying(Host):
+        measured = 0
+
+        def load_test(self, targets, windows, **given):
+            lite = any("tflite" in self._server(target)["model_base_path"] for target in targets)
+            self.measured += lite
+            if lite and self.measured > alive_for:
+                raise FleetError("127.0.0.1:9000 answers the first request with UNAVAILABLE", where="load_test")
+            return super().load_test(targets, windows, **given)
+
+    host = Dying(times_of(flags=1.4, form=LITE_TIMES))
+    found = tuned("grpc", LITE, THREADS, host=host)
+    lite, threads = found["steps"][:2]
+    assert lite["kept"] is False and "answers the first request with UNAVAILABLE" in lite["reason"]
+    assert threads["kept"] is True and found["total"]["kept"] is True and not host.servers
+
+
+def test_where_one_server_does_not_stop_the_others_are_stopped_and_that_one_is_tried_again():
+    class Stuck(Host):
+        refused = 0
+
+        def model_server(self, name, state, **given):
+            if state == "absent" and not self.refused:
+                self.refused += 1
+                raise FleetError("the engine does not answer", where="model_server")
+            return super().model_server(name, state, **given)
+
+    host = Stuck(times_of(flags=1.4))
+    servers = trial_servers.TrialServers(host.call, trial_options(), {"saved_model": "/m/m/saved_model"})
+    of = trial_configuration.complete({})
+    first = servers.target(of, "baseline")
+    servers.target(of, "candidate", "again")
+    with pytest.raises(FleetError, match="the engine does not answer"):
+        servers.stop()
+    assert [server["name"][-8:] for server in host.servers.values()] == [steps.server_key(of)], "the other one is gone"
+    assert servers.target(of, "baseline") != first, "nothing uses it any more"
+    servers.stop()
+    assert not host.servers
 
 
 def test_what_the_budget_leaves_out_is_said_before_and_listed_after():
@@ -537,6 +583,16 @@ def test_batching_that_cannot_gain_is_not_measured_and_the_report_says_why():
     assert step["reason"].startswith(
         "batching cannot gain 3 %: a request of 8 rows takes 400 ms, one of 1 row 50.5 ms (50 ms"
     )
+
+
+def test_a_busy_machine_hides_no_prediction():
+    class Busy(Linear):
+        def _window(self, target):
+            window = super()._window(target)
+            return dict(window, void="the generator woke late") if self.rows > 1 else window
+
+    found = tuned("grpc", ("batching", {"batching": SPLIT}), host=Busy(0.1, 0.9))
+    assert found["configuration"]["batching"]["max_execution_batch_size"] == 8
 
 
 def test_batching_is_not_tried_with_one_row_in_flight():
