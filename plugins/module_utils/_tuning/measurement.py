@@ -26,7 +26,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_serv
 # A server keeps up with a rate if it answers these shares of the requests without an error, and before the window ends.
 _ANSWERED, _IN_TIME = 0.99, 0.9
 _RATE_STEPS, _ABOVE_CLOSED = 5, 1.5  # of a bisection up to 1.5 times the rate of a closed loop, of which 5 % remain
-_SHORT = {"window_s": 0.5, "window_requests": 20, "window_max_s": 10.0}  # windows of requests of several rows
+# Windows of requests of several rows. The first request makes the server warm for the others.
+_SHORT = {"window_s": 0.5, "window_requests": 20, "window_max_s": 5.0, "warmup_max_s": 2.0}
 _MOST_LOST = 3  # consecutive pairs of servers without a round that counts
 
 
@@ -71,6 +72,7 @@ class Measurement:
             self._paired, self._load = latency_pair, {**self.traffic.open(), "window_requests": requests}
             self.result = "p99 at the rate"
         self.voids: list[str] = []
+        self._batches: dict[str, list[Point]] = {}
         self._pairs_s: list[float] = []  # durations of pairs of servers
         self._scatter, self._comparisons, self._began = Scatter(), 0, clock()
 
@@ -131,11 +133,13 @@ class Measurement:
         Void windows count: the result only says where to start.
         """
         key = steps.digest([shapes, of, self._identity])
-        known = self._log.get(key)
-        if known is None:
-            known = self._client_batches(of, shapes)
-            self._log.add(key, known)
-        return [Point(*point) for point in known] or None
+        if key not in self._batches:
+            known = self._log.get(key)
+            if known is None:
+                known = self._client_batches(of, shapes)
+                self._log.add(key, known)
+            self._batches[key] = [Point(*point) for point in known]
+        return self._batches[key] or None
 
     def _client_batches(self, of: Configuration, shapes: Sequence[tuple[int, int]]) -> list[Point]:
         self.servers.stop()

@@ -10,8 +10,8 @@ first. Then come other values of the kept numbers, and at last those candidates 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import trial_configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
@@ -20,6 +20,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps impo
 
 # open: neither a gain nor its absence is shown. refused: faster, but it cannot be kept for another reason. failed: it could not be measured.
 Outcome = Literal["gain", "open", "no gain", "refused", "failed"]
+
+Interval = Sequence[Optional[float]]  # low and high end of a gain, or None
 
 _TENSORFLOW_ONLY = {
     "tensorflow_intra_op_parallelism",
@@ -46,10 +48,11 @@ class Search:
     """A search from a start: first_round(), choose(), then next() until None. done() takes the outcome of each attempt. best: the best configuration so far."""
 
     def __init__(self, start: Configuration, candidates: Iterable[Candidate], refine: bool, in_flight: int) -> None:
-        self.best, self._refine, self._in_flight = start, refine, in_flight
+        self.best, self._start, self._refine, self._in_flight = start, start, refine, in_flight
         self._first = [one for one in candidates if start["protocol"] != "grpc" or not _is_of_rest(one)]
         self.waiting = self.later = 0  # candidates to come in the first round; attempts after it
         self._seen: set[str] = set()
+        self._shown: dict[str, Interval] = {}  # by configuration, against the start
         self._round: list[tuple[Attempt, Outcome]] = []
         self._pool: list[Attempt] = []  # attempts of the first round that were not repeated on top of another one
         self._again: list[Attempt] = []
@@ -82,22 +85,31 @@ class Search:
         """Return the next attempt after the first round, or None at the end."""
         for attempt in self._rest():
             key = steps.digest([self.best, attempt.tried, attempt.patient])
-            if attempt.tried == self.best or key in self._seen or useless(attempt.given["change"], attempt.tried):
+            if attempt.tried == self.best or key in self._seen or self._is_ruled_out(attempt):
                 continue
             self._seen.add(key)
             self.later += 1
             return attempt
         return None
 
-    def done(self, attempt: Attempt, outcome: Outcome, gain: float | None) -> None:
-        """Take the outcome of an attempt."""
+    def done(self, attempt: Attempt, outcome: Outcome, gain: float | None, interval: Interval) -> None:
+        """Take the outcome of an attempt, and its gain with the interval."""
         attempt.gain = gain or 0.0
         if not self.later:
             self._round.append((attempt, outcome))
+            given = trial_configuration.changed(self._start, attempt.given["change"])
+            for configuration in (given, attempt.tried):
+                self._shown[steps.digest(configuration)] = interval
         elif outcome == "gain":
             self._keep(attempt)
         elif outcome == "open" and not attempt.patient and (attempt.gain > 0 or not attempt.direction):
             self._open.append(attempt)
+
+    def _is_ruled_out(self, attempt: Attempt) -> bool:
+        """Return whether an attempt has no effect, or was clearly slower than the best configuration when both were measured against the start."""
+        shown, best = (self._shown.get(steps.digest(one)) or (None, None) for one in (attempt.tried, self.best))
+        slower = shown[1] is not None and best[0] is not None and shown[1] < best[0]
+        return slower or bool(useless(attempt.given["change"], attempt.tried))
 
     def _keep(self, attempt: Attempt) -> None:
         self.best, change = attempt.tried, attempt.candidate["change"]

@@ -259,7 +259,7 @@ class Trial:
         self._waiting, self._later = search.waiting, search.later
         attempt, ruled_out = self._with_prediction(search.best, attempt)
         outcome, step = self._attempted(search.best, attempt, accuracy, ruled_out)
-        search.done(attempt, outcome, step["gain"])
+        search.done(attempt, outcome, step["gain"], step["gain_interval"] or (None, None))
         self._say(f"{self.options['name']}: {step['name']}: {_WORDS.get(outcome, 'not kept')}: {step['reason']}")
         return step
 

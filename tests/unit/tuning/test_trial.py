@@ -249,6 +249,7 @@ def test_the_largest_gain_is_kept_first_whatever_the_order_of_the_candidates():
         found = tuned("grpc", *candidates, host=host, refine=False)
         assert found["configuration"]["form"] == "tflite_dynamic_range" and not found["configuration"]["batching"]
         assert [step["name"] for step in found["steps"] if step["kept"]] == ["TensorFlow Lite"]
+        assert "batching, with TensorFlow Lite" not in [step["name"] for step in found["steps"]], "both were slower"
         lost = next(step for step in found["steps"] if step["name"] == "threads")
         assert lost["gain"] == pytest.approx(0.4, abs=0.01) and lost["reason"].endswith("; TensorFlow Lite gained more")
 
@@ -569,6 +570,8 @@ def test_batching_starts_with_the_values_that_requests_of_several_rows_predict()
     host = Linear(0.1, 0.9)
     found = tuned("grpc", ("batching", {"batching": SPLIT}), host=host)
     (kept,) = (step for step in found["steps"] if step["kept"])
+    loads = [given for module, given in host.calls if module == "load_test" and "warmup_max_s" in given]
+    assert [(*given["batch"], given["concurrency"]) for given in loads] == [(1, 1), (8, 1), (4, 2), (1, 8)]
     predicted = {"max_execution_batch_size": 8, "num_batch_threads": 1, "batch_timeout_micros": 1000}
     assert kept["change"]["batching"] == {**SPLIT, **predicted, "max_enqueued_batches": 128}
     # A row takes 1 ms alone and (0.8 + 0.9) / 8 ms in a batch.
