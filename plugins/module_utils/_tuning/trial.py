@@ -289,8 +289,8 @@ class Trial:
         """Return (the attempt, why it need not be measured or None). One that turns batching on starts with the predicted values."""
         change = attempt.candidate["change"]
         reason, given = useless(change, attempt.tried), change.get("batching")
-        predictable = given and not best["batching"] and self.options["refine"] and self.options["goal"] != "latency"
-        if reason or not predictable or self._is_over():
+        predictable = self.options["refine"] and self.options["goal"] != "latency" and not self._is_over()
+        if reason or not given or best["batching"] or not predictable:
             return attempt, reason
         in_flight = self._measurement.traffic.rows_in_flight
         if in_flight < 2:
