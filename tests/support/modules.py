@@ -13,12 +13,12 @@ import os
 import subprocess
 import sys
 
-PACKAGE = "ansible_collections.tfserving.fleet.plugins.modules"
+PACKAGE, BUILTIN = "ansible_collections.tfserving.fleet.plugins.modules", "ansible.modules"
 
 
-def command(module):
-    """Return the words that run a module; it reads its request from standard input."""
-    return [sys.executable, "-m", f"{PACKAGE}.{module}"]
+def command(module, builtin=False):
+    """Return the words that run a module; it reads its request from standard input. builtin: it is one of ansible-core."""
+    return [sys.executable, "-m", f"{BUILTIN if builtin else PACKAGE}.{module}"]
 
 
 def request(check=False, diff=True, **options):
@@ -37,10 +37,10 @@ def request(check=False, diff=True, **options):
     return json.dumps({"ANSIBLE_MODULE_ARGS": {**given, **internal}})
 
 
-def start(module, check=False, diff=True, prefix=(), environment=None, **options):
+def start(module, check=False, diff=True, prefix=(), environment=None, builtin=False, **options):
     """Return the process of a module, which has got its request. prefix: words in front of its command; environment: variables added to ours."""
     process = subprocess.Popen(
-        [*prefix, *command(module)],
+        [*prefix, *command(module, builtin)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

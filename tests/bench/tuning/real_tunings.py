@@ -51,10 +51,7 @@ class Host:
 
     def call(self, module, **given):
         """Run a module, as the action behind tuning does."""
-        if module == "ansible.builtin.find":
-            paths = sorted(Path(given["paths"][0]).iterdir())
-            return {"files": [{"path": str(path), "isdir": path.is_dir(), "islnk": False} for path in paths]}
-        found = modules.call(module.rpartition(".")[2], **given)
+        found = modules.call(module.rpartition(".")[2], builtin=module.startswith("ansible.builtin."), **given)
         if found.get("failed"):
             cause = FleetError.from_dict(found["fault"]) if found.get("fault") else None
             raise FleetError(found["msg"], where=module) from cause
