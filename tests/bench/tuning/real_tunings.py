@@ -115,9 +115,13 @@ def equal(host, given):
     for seed in range(given.runs):
         noise = host.tuned(given.model, seed=seed, window_requests=0)["noise"]
         low, high = noise["gain_interval"]
-        missed += low is not None and not low <= 0 <= high
-        gains.append(noise["gain"])
+        if low is not None:
+            missed += not low <= 0 <= high
+            gains.append(noise["gain"])
         print(f"  run {seed + 1}: {noise['reason']}", flush=True)
+    if len(gains) < given.runs:
+        print(f"{given.runs - len(gains)} of {given.runs} runs have no interval: the machine is too busy")
+        return False
     mean = statistics.fmean(gains)
     print(
         f"{given.runs} comparisons of {given.model} with itself: {missed} intervals without zero, at most {given.runs // 10}"
