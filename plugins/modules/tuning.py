@@ -223,6 +223,15 @@ options:
   release:
     description: Release of TensorFlow Serving that the file of O(keep_in) records.
     type: str
+  repeat:
+    description:
+      - Whether to repeat only the final comparison, for the change that another host of the class keeps in O(keep_in), instead of a tuning. Needs O(keep_in)
+        and O(tuning_class), and ignores O(candidates).
+      - If this host shows a gain as well, the module adds it to C(confirmed_on) of the file. Otherwise it warns and removes the change from the file, and no
+        host of the class gets it. C(refuted) of the file then holds the change, its gain, and what this host showed.
+      - Measures nothing if the file holds no change, or if this host measured or confirmed it before.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
@@ -273,7 +282,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tuning:
-  description: What was measured, what it gained and what was kept. Null in check mode.
+  description: What was measured, what it gained and what was kept. Null in check mode, and if O(repeat) has nothing to repeat.
   returned: always
   type: dict
   contains:
@@ -285,6 +294,10 @@ tuning:
       description: Best configuration. Equal to RV(tuning.start) if nothing was kept.
       type: dict
       sample: {protocol: rest, form: tflite_dynamic_range, batching: null, environment: {}, flags: {}}
+    repeats:
+      description: Host whose final comparison was repeated with O(repeat), otherwise null.
+      type: str
+      sample: web-1
     steps:
       description:
         - One entry for each candidate, in order, with C(name), C(change), C(kept), C(reason), C(goodput_rps), C(p50_ms), C(p99_ms), C(requests), C(gain),

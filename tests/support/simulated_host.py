@@ -204,11 +204,9 @@ class Outcome:
         return self.truth.rate(self.tuning["configuration"]) / best
 
 
-def tuned(ratios, faults=(), seed=1, **changes) -> Outcome:
-    """The outcome of one tuning. ratios: of the first of CHANGES."""
-    truth, draw = Truth(list(ratios), tuple(faults)), random.Random(f"host {seed}")
-    host = Host(truth, draw)
-    given = {name: spec.get("default") for name, spec in options.ARGUMENTS.items()}
+def run(host, name, seed=1, check_mode=False, **changes) -> dict:
+    """What the module tuning returns on a simulated host of this name. changes: of its options."""
+    given = {option: spec.get("default") for option, spec in options.ARGUMENTS.items()}
     given.update(
         name="m",
         python="python3",
@@ -219,12 +217,19 @@ def tuned(ratios, faults=(), seed=1, **changes) -> Outcome:
         state_directory="/state",
         cpus="0-3",
         seed=seed,
-        candidates=[{"name": f"change {number}", "change": CHANGES[number]} for number in range(len(truth.ratios))],
+        candidates=[
+            {"name": f"change {number}", "change": CHANGES[number]} for number in range(len(host.truth.ratios))
+        ],
     )
     given.update(changes)
-    tuning = trial.tune(trial.Controller(host.call, lambda text: None, "web-1", lambda: host.now), given, False)[
-        "tuning"
-    ]
+    return trial.tune(trial.Controller(host.call, lambda text: None, name, lambda: host.now), given, check_mode)
+
+
+def tuned(ratios, faults=(), seed=1, **changes) -> Outcome:
+    """The outcome of one tuning. ratios: of the first of CHANGES."""
+    truth, draw = Truth(list(ratios), tuple(faults)), random.Random(f"host {seed}")
+    host = Host(truth, draw)
+    tuning = run(host, "web-1", seed, **changes)["tuning"]
     best, seen = tuning["start"], []
     for step in tuning["steps"]:
         tried = trial_configuration.changed(best, step["change"])

@@ -51,6 +51,7 @@ _NOT_MEASURED = (
     "progress",
     "release",
 )
+_REPEAT = "Repeat the final comparison of another host of the class, if it keeps a change"
 NOISE_PAIRS = 3  # of the start against itself
 _RESERVED_PAIRS = 2  # kept for the final comparison, in addition to one for each remaining candidate
 _PATIENT = 2.33  # optimism of the final comparison
@@ -76,6 +77,11 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
     check(options)
     if options["keep_in"] and not check_mode:
         tuning_files.make_folder(options["keep_in"])
+    record = None
+    if options["repeat"]:
+        record = tuning_files.of_model(options["keep_in"], options["tuning_class"], options["name"])
+        if not record or not record.change or controller.host in (record.measured.get("host"), *record.confirmed_on):
+            return {"changed": False, "tuning": None, "actions": [_REPEAT] if check_mode and not record else []}
     folder = f"{options['model_directory']}/{options['name']}"
     variants = _variants(controller.call, folder)
     if not variants and not check_mode:
@@ -91,6 +97,8 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
             saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in variants else None
         )
     trial = Trial(controller, options, variants, log, structure)
+    if record:
+        trial.repeat(record)
     if check_mode:
         missing = (
             []
@@ -104,8 +112,11 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
         found = trial.run()
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
-    at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
+    if record:
+        record = tunings.repeated(record, found, controller.host)
+    else:
+        at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
     kept = tuning_files.write(record, options["keep_in"]).result(tuning=found)
     log.remove()
     return kept
@@ -154,6 +165,7 @@ class Trial:
         self.servers = TrialServers(controller.call, options, variants)
         self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
         self._requests_from: str | None = None
+        self._repeated: tunings.Tuning | None = None
         self._waiting = self._later = (
             0  # candidates after the one that is measured; how many came after those that were given
         )
@@ -164,6 +176,12 @@ class Trial:
     def __exit__(self, *exception: Any) -> None:
         self.servers.stop()
 
+    def repeat(self, record: tunings.Tuning) -> None:
+        """Compare only the change that another host of the class keeps with the start."""
+        reason = f"to confirm for the class what {record.measured.get('host')} keeps"
+        self.candidates = [Candidate(name="total", change=dict(record.change), reason=reason, model=None)]
+        self._repeated = record
+
     def intentions(self) -> list[str]:
         """Return what run() would try, as sentences, for check mode."""
         return [
@@ -173,7 +191,10 @@ class Trial:
     def run(self) -> dict[str, Any]:
         """Run all steps in order, each against the best configuration so far, and return the tuning."""
         noise = self._measure_noise()
-        best, found = self._search(noise.accuracy["before"])
+        if self._repeated:
+            best, found = trial_configuration.changed(self.start, self._repeated.change), list[dict[str, Any]]()
+        else:
+            best, found = self._search(noise.accuracy["before"])
         total = self._measure_total(best, noise)
         if best != self.start and not total["kept"]:
             best = self.start
@@ -183,6 +204,7 @@ class Trial:
                     step.update(kept=False, unconfirmed=True, reason=reason)
         return {
             "model": self.options["name"],
+            "repeats": self._repeated.measured.get("host") if self._repeated else None,
             "backend": self.options["backend"],
             "image": self.options["image"],
             "start": self.start,
