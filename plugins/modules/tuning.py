@@ -216,6 +216,7 @@ options:
       - The module also logs each finished pair of servers there, in a hidden file that it removes at the end. A killed tuning continues after the last pair.
       - The file holds the changes that beat the plan, the gain with its interval, the host and time of the measurement, and the backend, image and release for
         which it is valid.
+      - It also holds the scatter of pairs of servers. A later tuning that measures pairs in the same way uses it as long as it has few pairs of its own.
     type: str
   tuning_class:
     description: Tuning class of the host, from C(ansible_facts.tfserving_capabilities). Required with O(keep_in).
@@ -333,6 +334,10 @@ tuning:
       description: The start against itself, with the keys of RV(tuning.steps).
       type: dict
       sample: {name: noise, kept: false, gain: 0.004, gain_interval: [-0.033, 0.041], noise_floor: 0.041, requests: 4120}
+    scatter:
+      description: Sum of squares of the logarithms of ratios of pairs of servers about their means, and its degrees of freedom.
+      type: dict
+      sample: {squares: 0.021, degrees: 9}
     method:
       description: How the module measured, with the number of void windows and why they were void.
       type: dict

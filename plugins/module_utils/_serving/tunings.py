@@ -36,7 +36,8 @@ class Tuning:
     {fraction, interval, confidence} of all kept changes together, or None. measured: {at, host, protocol, in_flight,
     examples}. valid_for: {backend, image, release} and, if the SavedModel is known, its structure: {signatures, graph},
     digests without weights. confirmed_on: other hosts of the class that showed a gain as well. refuted: {host, reason,
-    change, gain} if another host did not confirm the change, which is then empty; None otherwise.
+    change, gain} if another host did not confirm the change, which is then empty; None otherwise. scatter: {squares,
+    degrees, measured_as} of pairs of servers, with a digest of how they were measured; None if it is unknown.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Tuning:
     valid_for: Mapping[str, Any]
     confirmed_on: Sequence[str] = ()
     refuted: Mapping[str, Any] | None = None
+    scatter: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as data, in the order in which people read it."""
@@ -57,7 +59,7 @@ class Tuning:
         """Return the record of as_dict(). Raise FleetError for invalid data. where: the file's name."""
         needed = {key.name for key in fields(cls) if key.default is MISSING}
         known = isinstance(data, dict) and needed <= set(data) <= set(cls.__dataclass_fields__)
-        if not known or not isinstance(data.get("confirmed_on", ()), (list, tuple)):
+        if not known or not isinstance(data.get("confirmed_on", ()), (list, tuple)) or not _counts(data.get("scatter")):
             raise FleetError(
                 f"the file is not a tuning, which has exactly the keys {', '.join(cls.__dataclass_fields__)}",
                 where=where,
@@ -71,6 +73,12 @@ class Tuning:
         trial_configuration.complete(data["change"], f"{where}: change")
         model_names.check(data["model"], f"{where}: model")
         return cls(**data)
+
+
+def _counts(scatter: Any) -> bool:
+    """Return whether this is a scatter, or None."""
+    values = [scatter.get(key) for key in ("squares", "degrees")] if isinstance(scatter, dict) else []
+    return scatter is None or bool(values) and all(isinstance(value, (int, float)) and value >= 0 for value in values)
 
 
 def kept(
@@ -110,6 +118,7 @@ def kept(
             "examples": method["examples"],
         },
         {"backend": result["backend"], "image": result["image"], "release": release, **(structure or {})},
+        scatter=result["scatter"],
     )
 
 

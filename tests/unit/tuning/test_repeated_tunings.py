@@ -139,3 +139,32 @@ def test_the_report_shows_both_hosts_and_counts_no_gain_that_one_of_them_refuted
         assert one["reason"].endswith(f"; another host of the class did not confirm it: {other['reason']}")
         assert not any(step["kept"] for host in made["hosts"] for step in host["steps"])
     assert "web-2" in page.render(made)
+
+
+def test_a_tuning_of_single_pairs_has_intervals_by_the_scatter_of_an_earlier_one(tmp_path):
+    """One pair of servers each: an interval needs the scatter of other pairs, and that of one pair of equal sides has one degree of freedom."""
+    measured(tmp_path, "web-1", 1.0)
+    assert kept(tmp_path).scatter["degrees"] >= 3
+    file = tmp_path / "c" / "m.yml"
+    text = file.read_text(encoding="utf-8")
+
+    def step(**changes):
+        file.write_text(text, encoding="utf-8")
+        return measured(tmp_path, "web-1", 3.0, instances=1, **changes)[0]["tuning"]["steps"][0]
+
+    known, unknown = step(), step(traffic={"concurrency": 4})
+    assert "with the scatter of other pairs, 3 degrees of freedom, 2 of them from an earlier tuning" in known["reason"]
+    assert known["kept"] and known["instances"] == 1
+    assert "1 degrees of freedom)" in unknown["reason"], "measured in another way"
+    for changes in ({"rounds": 4}, {"window_s": 3.0}):
+        assert "earlier tuning" not in step(**changes)["reason"]
+
+
+@pytest.mark.parametrize("damage", ["{", "model: m", "scatter: [1]"])
+def test_a_damaged_file_is_replaced_by_a_tuning_and_cannot_be_repeated(tmp_path, damage):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "m.yml").write_text(damage, encoding="utf-8")
+    with pytest.raises(FleetError, match="m.yml"):
+        measured(tmp_path, "web-2", 1.5, repeat=True)
+    measured(tmp_path, "web-1", 1.5)
+    assert kept(tmp_path).change == CHANGES[0]
