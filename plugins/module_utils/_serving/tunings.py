@@ -136,11 +136,11 @@ def counted(result: Mapping[str, Any], repeats: Sequence[Mapping[str, Any]]) -> 
     if against is None:
         return result
 
-    def refused(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    def refused(step: Mapping[str, Any], **more: Any) -> Mapping[str, Any]:
         reason = f"{step['reason']}; another host of the class did not confirm it: {against}"
-        return dict(step, kept=False, reason=reason) if step["kept"] else step
+        return dict(step, kept=False, reason=reason, **more) if step["kept"] else step
 
-    steps = [refused(step) for step in result["steps"]]
+    steps = [refused(step, unconfirmed=True) for step in result["steps"]]
     return dict(result, configuration=result["start"], steps=steps, total=refused(result["total"]))
 
 
