@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 PLAYBOOK = Path(__file__).resolve().parents[3] / "playbooks" / "tune.yml"
 CLASS = "x86-64-v3-intel-2c-1n"
 CAPABILITIES = {
@@ -105,3 +107,50 @@ def test_a_second_host_that_cannot_be_reached_leaves_the_tuning_as_it_is(tmp_pat
     assert json.loads(file.read_text(encoding="utf-8")) == KEPT
     status, output = tune(tmp_path, "-e", "tfs_tuning_repeat=true", "--limit", "web-2", classes={"web-2": CLASS})
     assert status == 0 and "Measure total: to confirm for the class what web-1 keeps" in output, output
+
+
+def test_tunings_that_no_second_host_repeated_are_named(tmp_path):
+    """The last play of the playbook, after a play that leaves the results of the plays before it."""
+    kept = {"results": [{"item": {"name": "m"}, "tuning": {"total": {"kept": True}}}]}
+    hosts = {
+        "web-1": {"found": kept, "__tune_second": "web-2"},
+        "web-2": {"found": kept},
+        "web-3": {"found": kept, "__tune_second": "web-4"},
+        "web-4": {"found": {"results": []}},
+        "web-5": {"found": kept, "__tune_second": "web-6"},
+        "web-6": {},
+        "lone": {"found": kept, "__tune_second": ""},
+        "none": {"found": {"results": []}, "__tune_second": ""},
+    }
+    known = {
+        "hosts": "all",
+        "gather_facts": False,
+        "tasks": [
+            {"ansible.builtin.set_fact": {"tfs_tuning_result": "{{ found }}"}, "when": "found is defined"},
+        ],
+    }
+    last = yaml.safe_load(PLAYBOOK.read_text(encoding="utf-8"))[-1]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([known, last]), encoding="utf-8")
+    first = {name: {} for name, given in hosts.items() if "__tune_second" in given}
+    groups = {"hosts": hosts, "children": {"tfserving_tuning_representatives": {"hosts": first}}}
+    (tmp_path / "inventory.json").write_text(json.dumps({"all": groups}), encoding="utf-8")
+    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "inventory.json", "play.yml"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=dict(os.environ, ANSIBLE_NOCOLOR="1"),
+    )
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    for first_host, second in (("web-3", "web-4"), ("web-5", "web-6")):
+        assert (
+            f"m: only {first_host} measured this tuning, because {second} could not repeat the final comparison."
+            in said
+        )
+        assert f"ansible-playbook tfserving.fleet.tune --limit {second} -e tfs_tuning_repeat=true" in said
+    assert "m: only lone measured this tuning, because this run has no second host of its class." in said
+    assert said.count("measured this tuning") == 3, said
