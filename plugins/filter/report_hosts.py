@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tunings
 from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 
@@ -17,18 +18,30 @@ def report_hosts(hosts, variables):
     unknown = next((host for host in hosts if host not in variables), None)
     if unknown is not None:
         raise AnsibleFilterError(f"report_hosts: {unknown!r} is not a host of the inventory")
-    return [_entry(host, variables[host]) for host in hosts]
+    tuned = {host: _tunings(variables[host]) for host in hosts}
+    repeats = [tuning for found in tuned.values() for tuning in found if tuning.get("repeats")]
+    return [_entry(host, variables[host], tuned[host], repeats) for host in hosts]
 
 
-def _entry(host, known):
-    served, tuned = _results(known.get("tfs_server_result")), _results(known.get("tfs_tuning_result"))
+def _tunings(known):
+    results = _results(known.get("tfs_tuning_result"))
+    return [{"model": _model(result), **result["tuning"]} for result in results if result.get("tuning")]
+
+
+def _entry(host, known, tuned, repeats):
+    served = _results(known.get("tfs_server_result"))
     return {
         "host": host,
         "capabilities": (known.get("ansible_facts") or {}).get("tfserving_capabilities"),
         "plan": (known.get("tfs_capabilities_plan_result") or {}).get("plan"),
         "server": next((result["server"] for result in served if result.get("server")), None),
         "price_per_hour": known.get("tfserving_price_per_hour"),
-        "tunings": [{"model": _model(result), **result["tuning"]} for result in tuned if result.get("tuning")],
+        "tunings": [
+            tunings.counted(
+                one, [other for other in repeats if (other["repeats"], other["model"]) == (host, one["model"])]
+            )
+            for one in tuned
+        ],
         "checks": [{"model": _model(check), **check} for result in served for check in result.get("checks") or ()],
     }
 

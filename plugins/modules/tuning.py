@@ -220,6 +220,7 @@ options:
       - The module also logs each finished pair of servers there, in a hidden file that it removes at the end. A killed tuning continues after the last pair.
       - The file holds the changes that beat the plan, the gain with its interval, the host and time of the measurement, and the backend, image and release for
         which it is valid.
+      - It also holds the scatter of pairs of servers. A later tuning that measures pairs in the same way uses it as long as it has few pairs of its own.
     type: str
   tuning_class:
     description: Tuning class of the host, from C(ansible_facts.tfserving_capabilities). Required with O(keep_in).
@@ -227,6 +228,15 @@ options:
   release:
     description: Release of TensorFlow Serving that the file of O(keep_in) records.
     type: str
+  repeat:
+    description:
+      - Whether to repeat only the final comparison, for the change that another host of the class keeps in O(keep_in), instead of a tuning. Needs O(keep_in)
+        and O(tuning_class), and ignores O(candidates).
+      - If this host shows a gain as well, the module adds it to C(confirmed_on) of the file. Otherwise it warns and removes the change from the file, and no
+        host of the class gets it. C(refuted) of the file then holds the change, its gain, and what this host showed.
+      - Measures nothing if the file holds no change, or if this host measured or confirmed it before.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
@@ -277,7 +287,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tuning:
-  description: What was measured, what it gained and what was kept. Null in check mode.
+  description: What was measured, what it gained and what was kept. Null in check mode, and if O(repeat) has nothing to repeat.
   returned: always
   type: dict
   contains:
@@ -289,6 +299,10 @@ tuning:
       description: Best configuration. Equal to RV(tuning.start) if nothing was kept.
       type: dict
       sample: {protocol: rest, form: tflite_dynamic_range, batching: null, environment: {}, flags: {}}
+    repeats:
+      description: Host whose final comparison was repeated with O(repeat), otherwise null.
+      type: str
+      sample: web-1
     steps:
       description:
         - One entry for each candidate, in order, with C(name), C(change), C(kept), C(reason), C(goodput_rps), C(p50_ms), C(p99_ms), C(requests), C(gain),
@@ -324,6 +338,10 @@ tuning:
       description: The start against itself, with the keys of RV(tuning.steps).
       type: dict
       sample: {name: noise, kept: false, gain: 0.004, gain_interval: [-0.033, 0.041], noise_floor: 0.041, requests: 4120}
+    scatter:
+      description: Sum of squares of the logarithms of ratios of pairs of servers about their means, and its degrees of freedom.
+      type: dict
+      sample: {squares: 0.021, degrees: 9}
     method:
       description: How the module measured, with the number of void windows and why they were void.
       type: dict

@@ -217,12 +217,10 @@ class Outcome:
         return self.truth.rate(self.tuning["configuration"]) / self.truth.best_rate
 
 
-def tuned(ratios, faults=(), seed=1, batching_of_lite=None, **changes) -> Outcome:
-    """The outcome of one tuning. ratios: of the first of CHANGES. batching_of_lite: None leaves the candidate with both out."""
-    truth, draw = Truth(list(ratios), tuple(faults), batching_of_lite or 1.0), random.Random(f"host {seed}")
-    tries = CHANGES[: len(truth.ratios)] if batching_of_lite is None else CHANGES
-    host = Host(truth, draw)
-    given = {name: spec.get("default") for name, spec in options.ARGUMENTS.items()}
+def run(host, name, seed=1, check_mode=False, tries=None, **changes) -> dict:
+    """What the module tuning returns on a simulated host of this name. tries: the changes to try. changes: of its options."""
+    tries = CHANGES[: len(host.truth.ratios)] if tries is None else tries
+    given = {option: spec.get("default") for option, spec in options.ARGUMENTS.items()}
     given.update(
         name="m",
         python="python3",
@@ -236,9 +234,15 @@ def tuned(ratios, faults=(), seed=1, batching_of_lite=None, **changes) -> Outcom
         candidates=[{"name": f"change {number}", "change": change} for number, change in enumerate(tries)],
     )
     given.update(changes)
-    tuning = trial.tune(trial.Controller(host.call, lambda text: None, "web-1", lambda: host.now), given, False)[
-        "tuning"
-    ]
+    return trial.tune(trial.Controller(host.call, lambda text: None, name, lambda: host.now), given, check_mode)
+
+
+def tuned(ratios, faults=(), seed=1, batching_of_lite=None, **changes) -> Outcome:
+    """The outcome of one tuning. ratios: of the first of CHANGES. batching_of_lite: None leaves the candidate with both out."""
+    truth, draw = Truth(list(ratios), tuple(faults), batching_of_lite or 1.0), random.Random(f"host {seed}")
+    host = Host(truth, draw)
+    tries = None if batching_of_lite is None else CHANGES
+    tuning = run(host, "web-1", seed, tries=tries, **changes)["tuning"]
     best, seen = tuning["start"], []
     for step in tuning["steps"]:
         tried = trial_configuration.changed(best, step["change"])

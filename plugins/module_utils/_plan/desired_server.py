@@ -339,7 +339,7 @@ def _records(
         draft.decide(
             subject,
             changes.shown(found[record.model]) if found[record.model] else "as planned",
-            f"measured on {record.measured.get('host')} at {record.measured.get('at')}",
+            tunings.evidence(record),
         )
     for key, names in tunings.conflicts(found).items():
         if key not in desired.role:

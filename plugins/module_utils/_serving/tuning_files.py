@@ -21,20 +21,27 @@ _HEADER = (
 
 def read(directory: str | None, tuning_class: str) -> list[tunings.Tuning]:
     """Return the tunings of a class in a directory."""
+    return [_read(path) for path in sorted(pathlib.Path(directory, tuning_class).glob("*.yml"))] if directory else []
+
+
+def of_model(directory: str, tuning_class: str, model: str) -> tunings.Tuning | None:
+    """Return the tuning of a class and model in a directory, or None."""
+    path = pathlib.Path(tunings.path(directory, tuning_class, model)).expanduser()
+    return _read(path) if path.exists() else None
+
+
+def _read(path: pathlib.Path) -> tunings.Tuning:
     import yaml
 
-    found = []
-    for path in sorted(pathlib.Path(directory, tuning_class).glob("*.yml")) if directory else ():
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as fault:
-            raise FleetError(
-                f"cannot read the tuning: {' '.join(str(fault).split())}",
-                where=str(path),
-                remedy="Tune again, or remove the file.",
-            ) from fault
-        found.append(tunings.Tuning.from_dict(data, str(path)))
-    return found
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as fault:
+        raise FleetError(
+            f"cannot read the tuning: {' '.join(str(fault).split())}",
+            where=str(path),
+            remedy="Tune again, or remove the file.",
+        ) from fault
+    return tunings.Tuning.from_dict(data, str(path))
 
 
 def make_folder(path: str) -> None:
@@ -59,4 +66,11 @@ def write(record: tunings.Tuning, directory: str) -> Decision:
         atomic_files.write_file(path, after.encode())
     except OSError as fault:
         raise FleetError(f"cannot write the tuning: {fault.strerror}", where=path) from fault
-    return Decision(changed=before != after, before=before, after=after, header=path, actions=(f"Write {path}",))
+    return Decision(
+        changed=before != after,
+        before=before,
+        after=after,
+        header=path,
+        actions=(f"Write {path}",),
+        warnings=(f"{record.model}: {tunings.evidence(record)}",) if record.refuted else (),
+    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -35,7 +35,9 @@ class Tuning:
     change: what was faster than the plan, with trial_configuration.KEYS except protocol; empty if nothing was. gain:
     {fraction, interval, confidence} of all kept changes together, or None. measured: {at, host, protocol, in_flight,
     examples}. valid_for: {backend, image, release} and, if the SavedModel is known, its structure: {signatures, graph},
-    digests without weights.
+    digests without weights. confirmed_on: other hosts of the class that showed a gain as well. refuted: {host, reason,
+    change, gain} if another host did not confirm the change, which is then empty; None otherwise. scatter: {squares,
+    degrees, measured_as} of pairs of servers, with a digest of how they were measured; None if it is unknown.
     """
 
     model: str
@@ -44,6 +46,9 @@ class Tuning:
     gain: Mapping[str, Any] | None
     measured: Mapping[str, Any]
     valid_for: Mapping[str, Any]
+    confirmed_on: Sequence[str] = ()
+    refuted: Mapping[str, Any] | None = None
+    scatter: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as data, in the order in which people read it."""
@@ -52,14 +57,15 @@ class Tuning:
     @classmethod
     def from_dict(cls, data: Any, where: str) -> Tuning:
         """Return the record of as_dict(). Raise FleetError for invalid data. where: the file's name."""
-        keys = set(cls.__dataclass_fields__)
-        if not isinstance(data, dict) or set(data) != keys:
+        needed = {key.name for key in fields(cls) if key.default is MISSING}
+        known = isinstance(data, dict) and needed <= set(data) <= set(cls.__dataclass_fields__)
+        if not known or not isinstance(data.get("confirmed_on", ()), (list, tuple)) or not _counts(data.get("scatter")):
             raise FleetError(
                 f"the file is not a tuning, which has exactly the keys {', '.join(cls.__dataclass_fields__)}",
                 where=where,
                 remedy="Tune again, or remove the file.",
             )
-        for key in ("change", "measured", "valid_for"):
+        for key in ("change", "measured", "valid_for", *(("refuted",) if data.get("refuted") is not None else ())):
             if not isinstance(data[key], dict):
                 raise FleetError(f"{data[key]!r} is not a mapping", where=f"{where}: {key}")
         for key in data["change"]:
@@ -67,6 +73,12 @@ class Tuning:
         trial_configuration.complete(data["change"], f"{where}: change")
         model_names.check(data["model"], f"{where}: model")
         return cls(**data)
+
+
+def _counts(scatter: Any) -> bool:
+    """Return whether this is a scatter, or None."""
+    values = [scatter.get(key) for key in ("squares", "degrees")] if isinstance(scatter, dict) else []
+    return scatter is None or bool(values) and all(isinstance(value, (int, float)) and value >= 0 for value in values)
 
 
 def kept(
@@ -106,7 +118,42 @@ def kept(
             "examples": method["examples"],
         },
         {"backend": result["backend"], "image": result["image"], "release": release, **(structure or {})},
+        scatter=result["scatter"],
     )
+
+
+def repeated(record: Tuning, result: Mapping[str, Any], host: str) -> Tuning:
+    """Return the record after another host compared its change with the start: without the change, unless that host showed a gain."""
+    if result["total"]["kept"]:
+        return replace(record, confirmed_on=sorted({*record.confirmed_on, host}))
+    refuted = {"host": host, "reason": result["total"]["reason"], "change": record.change, "gain": record.gain}
+    return replace(record, change={}, gain=None, refuted=refuted)
+
+
+def counted(result: Mapping[str, Any], repeats: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return a result of the module tuning as it counts for the class. repeats: results of hosts that repeated its final comparison."""
+    against = next((repeat["total"]["reason"] for repeat in repeats if not repeat["total"]["kept"]), None)
+    if against is None:
+        return result
+
+    def refused(step: Mapping[str, Any], **more: Any) -> Mapping[str, Any]:
+        reason = f"{step['reason']}; another host of the class did not confirm it: {against}"
+        return dict(step, kept=False, reason=reason, **more) if step["kept"] else step
+
+    steps = [refused(step, unconfirmed=True) for step in result["steps"]]
+    return dict(result, configuration=result["start"], steps=steps, total=refused(result["total"]))
+
+
+def evidence(record: Tuning) -> str:
+    """Return where the record was measured, confirmed or refuted, as a clause."""
+    text = f"measured on {record.measured.get('host')} at {record.measured.get('at')}"
+    if record.confirmed_on:
+        text += f", confirmed on {', '.join(record.confirmed_on)}"
+    if not record.refuted:
+        return text
+    gain = record.refuted.get("gain") or {}
+    size = "" if gain.get("fraction") is None else f" of {gain['fraction'] * 100:+.1f} %"
+    return f"{text} with a gain{size} that {record.refuted.get('host')} did not confirm: {record.refuted.get('reason')}"
 
 
 def path(directory: str, tuning_class: str, model: str) -> str:

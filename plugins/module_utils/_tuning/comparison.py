@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["gain", "loss", "none", "unlikely", "inconclusive"]
+LENT = 3  # degrees of freedom, as many as the comparison of the start with itself brings
 LOOKS = (1, 2, 3, 5, 8, 12, 18, 28, 42, 63, 95)  # each about half as many again
 
 
@@ -32,10 +33,31 @@ class Pair(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Scatter:
-    """The scatter of pairs of servers: a sum of squares of log ratios, and its degrees of freedom."""
+    """The scatter of pairs of servers: a sum of squares of log ratios, and its degrees of freedom.
+
+    earlier: that of an earlier tuning. As it is from another day, it only fills up the first LENT degrees of freedom, and never makes the scatter smaller than
+    that of the own pairs.
+    """
 
     squares: float = 0.0
     degrees: int = 0
+    earlier: Scatter | None = None
+
+    @property
+    def lent(self) -> int:
+        """Return the degrees of freedom that come from the earlier tuning."""
+        return min(self.earlier.degrees, max(LENT - self.degrees, 0)) if self.earlier else 0
+
+    @property
+    def variance(self) -> float:
+        """Return the variance of the logarithm of a pair's ratio."""
+        return max(self.filled.squares / (self.filled.degrees or 1), self.squares / (self.degrees or 1))
+
+    @property
+    def filled(self) -> Scatter:
+        """Return this scatter filled up, for later tunings."""
+        lent = self.earlier.squares / self.earlier.degrees * self.lent if self.earlier and self.lent else 0.0
+        return Scatter(self.squares + lent, self.degrees + self.lent)
 
     def with_pairs(self, pairs: Iterable[Pair], equal: bool = False) -> Scatter:
         """Return this scatter with that of the pairs of a comparison added. equal: both sides have the same configuration, so the true ratio is 1.
@@ -47,7 +69,7 @@ class Scatter:
             return self
         mean = 0.0 if equal else _mean(logs)
         squares = math.fsum((value - mean) ** 2 for value in logs)
-        return Scatter(self.squares + squares, self.degrees + len(logs) - (not equal))
+        return dataclasses.replace(self, squares=self.squares + squares, degrees=self.degrees + len(logs) - (not equal))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,12 +142,12 @@ def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0
     measured.
     """
     count, rounds, whole = len(pairs), sum(pair.rounds for pair in pairs), scatter.with_pairs(pairs)
-    degrees = whole.degrees or count - 1
+    degrees = whole.filled.degrees or count - 1
     if not pairs or degrees < 1:
         reason = f"{_counted(pairs)} with {rules.result}, and the noise is unknown"
         return Comparison(_gain(pairs), (None, None), None, "inconclusive", reason, count, rounds)
     mean = _mean(_logs(pairs))
-    deviation = math.sqrt(max(whole.squares / (whole.degrees or 1), _variance(pairs)))
+    deviation = math.sqrt(max(whole.variance, _variance(pairs)))
     error = deviation / math.sqrt(count)
     half_width, floor = (student_quantile(level, degrees) * error for level in (rules.interval_level, rules.gain_level))
     low, high = mean - half_width, mean + half_width
@@ -134,7 +156,7 @@ def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0
     noise = f"the noise floor of {_percent(math.expm1(floor))}" if not silent else "the noise"
     shown = silent or (
         f"{_percent(math.expm1(mean))} ({rules.confidence * 100:.4g} % interval {_percent(math.expm1(low))} to "
-        f"{_percent(math.expm1(high))}, {_counted(pairs)}{_borrowed(count, scatter)})"
+        f"{_percent(math.expm1(high))}, {_counted(pairs)}{_borrowed(count, whole)})"
     )
     verdict: Verdict = "inconclusive"
     if -mean > threshold:
@@ -216,8 +238,11 @@ def _counted(pairs: Sequence[Pair]) -> str:
 
 
 def _borrowed(count: int, scatter: Scatter) -> str:
-    """Return the source of a single pair's interval, as a clause."""
-    return "" if count > 1 else f" with the scatter of other pairs, {scatter.degrees} degrees of freedom"
+    """Return where the scatter comes from, if not from the pairs of this run or from several pairs of the comparison, as a clause."""
+    if count > 1 and not scatter.lent:
+        return ""
+    lent = f", {scatter.lent} of them from an earlier tuning" if scatter.lent else ""
+    return f" with the scatter of other pairs, {scatter.filled.degrees} degrees of freedom{lent}"
 
 
 def _silent(pairs: Sequence[Pair], result: str) -> str:

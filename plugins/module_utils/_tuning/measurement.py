@@ -74,7 +74,7 @@ class Measurement:
         self.voids: list[str] = []
         self._batches: dict[str, list[Point]] = {}
         self._pairs_s: list[float] = []  # durations of pairs of servers
-        self._scatter, self._comparisons, self._began = Scatter(), 0, clock()
+        self.scatter, self._comparisons, self._began = Scatter(), 0, clock()
 
     @property
     def pair_s(self) -> float:
@@ -116,7 +116,7 @@ class Measurement:
             left = 0 if lost == _MOST_LOST else left if fitting is None else min(left, fitting)
             if left > 0 and (not pair or len(pairs) not in rules.looks):
                 continue
-            found = comparison.compare(pairs, self._scatter, rules, left)
+            found = comparison.compare(pairs, self.scatter, rules, left)
             if left <= 0 or found.verdict != "inconclusive":
                 break
         voids = [window["void"] for window in windows if window["void"]]
@@ -124,7 +124,7 @@ class Measurement:
             reason = f"{found.reason}; {len(voids)} of {len(windows)} windows were void"
             found = dataclasses.replace(found, reason=reason)
         self.voids += voids
-        self._scatter = self._scatter.with_pairs(pairs, equal=before == after)
+        self.scatter = self.scatter.with_pairs(pairs, equal=before == after)
         return Measured(found, windows, accuracy)
 
     def client_batches(self, of: Configuration, shapes: Sequence[tuple[int, int]]) -> list[Point] | None:

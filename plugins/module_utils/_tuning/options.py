@@ -49,6 +49,7 @@ ARGUMENTS: dict[str, Any] = {
     "keep_in": {"type": "str"},
     "tuning_class": {"type": "str"},
     "release": {"type": "str"},
+    "repeat": {"type": "bool", "default": False},
     "seed": {"type": "int", "default": 1},
 }
 
@@ -77,7 +78,8 @@ def check(options: Mapping[str, Any]) -> None:
         raise FleetError("a metric needs samples, but samples is not set", where="metric")
     task_metrics.check_function(options["metric"], options["metric_function"])
 
-    if options["keep_in"] is not None and not (options["keep_in"] and options["tuning_class"]):
+    stored = options["repeat"] or options["keep_in"] is not None
+    if stored and not (options["keep_in"] and options["tuning_class"]):
         raise FleetError(
             "without an inventory file, the folder for tunings is unknown",
             where="keep_in",

@@ -29,7 +29,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import batch_fit, steps
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules, Scatter
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.search import Attempt, Outcome, Search, useless
@@ -52,6 +52,9 @@ _NOT_MEASURED = (
     "progress",
     "release",
 )
+_REPEAT = "Repeat the final comparison of another host of the class, if it keeps a change"
+# Options on which the scatter of pairs of servers depends.
+_OF_PAIRS = ("backend", "goal", "traffic", "rounds", "window_s", "window_requests", "objective_p99_ms", "signature")
 NOISE_PAIRS = 3  # of the start against itself
 _RESERVED_PAIRS = 2  # kept for the final comparison, in addition to one for each remaining candidate
 _BRIEF = (1, 2, 3)  # pairs of a candidate in the first round
@@ -81,6 +84,10 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
     check(options)
     if options["keep_in"] and not check_mode:
         tuning_files.make_folder(options["keep_in"])
+    stored = _stored(options)
+    if options["repeat"]:
+        if not stored or not stored.change or controller.host in (stored.measured.get("host"), *stored.confirmed_on):
+            return {"changed": False, "tuning": None, "actions": [_REPEAT] if check_mode and not stored else []}
     folder = f"{options['model_directory']}/{options['name']}"
     variants = _variants(controller.call, folder)
     if not variants and not check_mode:
@@ -96,6 +103,8 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
             saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in variants else None
         )
     trial = Trial(controller, options, variants, log, structure)
+    if stored:
+        trial.learn(stored)
     if check_mode:
         missing = (
             []
@@ -109,11 +118,26 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
         found = trial.run()
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
-    at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
+    if stored and options["repeat"]:
+        record = tunings.repeated(stored, found, controller.host)
+    else:
+        at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
     kept = tuning_files.write(record, options["keep_in"]).result(tuning=found)
     log.remove()
     return kept
+
+
+def _stored(options: Mapping[str, Any]) -> tunings.Tuning | None:
+    """Return the earlier tuning of the class and model, or None. One that cannot be read matters only where it is repeated: a new tuning replaces it."""
+    if not options["keep_in"]:
+        return None
+    try:
+        return tuning_files.of_model(options["keep_in"], options["tuning_class"], options["name"])
+    except FleetError:
+        if options["repeat"]:
+            raise
+        return None
 
 
 def _log_path(options: Mapping[str, Any]) -> str:
@@ -159,6 +183,8 @@ class Trial:
         self.servers = TrialServers(controller.call, options, variants)
         self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
         self._requests_from: str | None = None
+        self._repeated: tunings.Tuning | None = None
+        self._measured_as = steps.digest([self.start["protocol"], *(options[key] for key in _OF_PAIRS)])
         self._waiting = self._later = 0  # as those of the search
 
     def __enter__(self) -> Trial:
@@ -166,6 +192,17 @@ class Trial:
 
     def __exit__(self, *exception: Any) -> None:
         self.servers.stop()
+
+    def learn(self, record: tunings.Tuning) -> None:
+        """Begin with the scatter of an earlier tuning of the class. With the option repeat, compare only the change that it keeps with the start."""
+        scatter = record.scatter or {}
+        if scatter.get("measured_as") == self._measured_as:
+            self._measurement.scatter = Scatter(earlier=Scatter(scatter["squares"], scatter["degrees"]))
+        if not self.options["repeat"]:
+            return
+        reason = f"to confirm for the class what {record.measured.get('host')} keeps"
+        self.candidates = [Candidate(name="total", change=dict(record.change), reason=reason, model=None)]
+        self._repeated = record
 
     def intentions(self) -> list[str]:
         """Return what run() would try, as sentences, for check mode."""
@@ -176,7 +213,10 @@ class Trial:
     def run(self) -> dict[str, Any]:
         """Run all steps in order, each against the best configuration so far, and return the tuning."""
         noise = self._measure_noise()
-        best, found = self._search(noise.accuracy["before"])
+        if self._repeated:
+            best, found = trial_configuration.changed(self.start, self._repeated.change), list[dict[str, Any]]()
+        else:
+            best, found = self._search(noise.accuracy["before"])
         total = self._measure_total(best, noise)
         if best != self.start and not total["kept"]:
             best = self.start
@@ -184,8 +224,10 @@ class Trial:
                 if step["kept"]:
                     reason = f"{step['reason']}; the final comparison with the start did not confirm it"
                     step.update(kept=False, unconfirmed=True, reason=reason)
+        filled = self._measurement.scatter.filled
         return {
             "model": self.options["name"],
+            "repeats": self._repeated.measured.get("host") if self._repeated else None,
             "backend": self.options["backend"],
             "image": self.options["image"],
             "start": self.start,
@@ -202,6 +244,7 @@ class Trial:
                 {"before": noise.accuracy["before"], "after": noise.accuracy["before"]},
             ),
             "method": self._method(),
+            "scatter": {"squares": filled.squares, "degrees": filled.degrees, "measured_as": self._measured_as},
         }
 
     def _measure_noise(self) -> Measured:

@@ -40,6 +40,7 @@ def measured(after=None, kept=True):
         "configuration": BEST if after is None else after,
         "total": {"kept": kept, "gain": 0.5, "gain_interval": [0.4, 0.6]},
         "method": {"confidence": 0.95, "concurrency": 8, "examples": 32},
+        "scatter": {"squares": 0.01, "degrees": 7, "measured_as": "0d4c3a5b"},
     }
 
 
@@ -64,6 +65,10 @@ def test_a_tuning_keeps_what_beat_the_plan_and_not_the_settings_that_both_share(
     [
         (None, "not a tuning"),
         ({"model": "m"}, "Tune again, or remove the file."),
+        (dict(record().as_dict(), scatter=[1]), "not a tuning"),
+        (dict(record().as_dict(), scatter={"squares": "x", "degrees": 3}), "not a tuning"),
+        (dict(record().as_dict(), confirmed_on="web-2"), "not a tuning"),
+        (dict(record().as_dict(), refuted="web-2"), "refuted: 'web-2' is not a mapping"),
         (dict(record().as_dict(), change={"protocol": "grpc"}), "'protocol' is not known"),
         (dict(record().as_dict(), change=[]), "change: [] is not a mapping"),
         (dict(record().as_dict(), model="../x"), "not a valid name for a model"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._load import histogram
@@ -155,3 +156,51 @@ def test_percentiles_need_requests_beyond_them():
         "p99": (99.0, 1000),
         "p999": (99.9, 100000),
     }
+
+
+# An earlier tuning with a variance of 0.0004 from 9 degrees of freedom.
+EARLIER = Scatter(0.0036, 9)
+
+
+@pytest.mark.parametrize(
+    ("own", "deviation", "words"),
+    [
+        # (0 + 3 * 0.0004) / 3
+        (Scatter(0.0, 0, EARLIER), 0.02, "3 degrees of freedom, 3 of them from an earlier tuning"),
+        # (0.0001 + 2 * 0.0004) / 3
+        (Scatter(0.0001, 1, EARLIER), math.sqrt(0.0003), "3 degrees of freedom, 2 of them from an earlier tuning"),
+        # A busier day: 0.0016 / 1 is more than (0.0016 + 2 * 0.0004) / 3.
+        (Scatter(0.0016, 1, EARLIER), 0.04, "3 degrees of freedom, 2 of them from an earlier tuning"),
+        # Enough pairs of its own.
+        (Scatter(0.0001, 4, EARLIER), 0.005, "4 degrees of freedom"),
+        # The earlier tuning has only 1 degree of freedom: (0.0001 + 0.0005) / 2.
+        (
+            Scatter(0.0001, 1, Scatter(0.0005, 1)),
+            math.sqrt(0.0003),
+            "2 degrees of freedom, 1 of them from an earlier tuning",
+        ),
+    ],
+)
+def test_an_earlier_tuning_fills_up_the_first_degrees_of_freedom(own, deviation, words):
+    found = comparison.compare(pairs(0.5), own, Rules((1,)))
+    # Student's t at 0.975, from tables.
+    half_width = {"2": 4.30265, "3": 3.18245, "4": 2.77645}[words[0]] * deviation
+    assert found.interval == pytest.approx((math.expm1(0.5 - half_width), math.expm1(0.5 + half_width)), abs=1e-5)
+    assert f"on 1 pair of servers with the scatter of other pairs, {words})" in found.reason
+
+
+@pytest.mark.parametrize(("busier", "least"), [(1.0, 0.95), (1.4, 0.95), (2.0, 0.9)])
+def test_intervals_with_the_scatter_of_another_day_hold(busier, least):
+    """busier: how many times as large the standard deviation is today. One pair of the start against itself, then one of a candidate."""
+    draw, held = random.Random(1), 0
+    for _comparison in range(2000):
+        earlier = Scatter(sum(draw.gauss(0, 0.06) ** 2 for _pair in range(20)), 20)
+        own = Scatter(earlier=earlier).with_pairs(pairs(draw.gauss(0, 0.06 * busier)), equal=True)
+        low, high = comparison.compare(pairs(0.1 + draw.gauss(0, 0.06 * busier)), own, Rules((1,))).interval
+        held += low <= math.expm1(0.1) <= high
+    assert held / 2000 >= least
+
+
+def test_what_is_kept_for_later_tunings_is_what_was_used():
+    assert Scatter(0.0002, 1, EARLIER).filled == Scatter(pytest.approx(0.001), 3)
+    assert Scatter(0.0016, 7, EARLIER).filled == Scatter(0.0016, 7) and Scatter().filled == Scatter()

@@ -40,6 +40,7 @@ FOUND = {
     ),
     "total": {"kept": True, "gain": 0.5, "gain_interval": (0.4, 0.6)},
     "method": {"confidence": 0.95, "concurrency": 8, "examples": None},
+    "scatter": {"squares": 0.01, "degrees": 7, "measured_as": "0d4c3a5b"},
 }
 
 
