@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,20 @@ from ansible_collections.tfserving.fleet.tests.support import made, modules
 MODELS = Path(__file__).parents[1] / "integration" / "make_models.py"
 TIB = 1 << 40
 SOON_S = 60
+
+
+@pytest.fixture(autouse=True)
+def alarm():
+    """What waits without end in this process ends, too."""
+
+    def ring(_number, _frame):
+        pytest.fail("it waits without end")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(2 * SOON_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def ends(module, **options):
@@ -259,7 +274,7 @@ def test_link_that_changes_all_the_time(version, secret, tmp_path, open_path):
     ) as attacker:
         try:
             attacker.stdout.readline()
-            for number in range(8):
+            for number in range(4):
                 models = tmp_path / f"models{number}"
                 result = ends("model_version", path=models, source=source, remote_src=True)
                 for path in itertools.chain(models.rglob("*")):
