@@ -142,13 +142,13 @@ def test_file_with_some_holes_is_published(version, tmp_path):
 
 
 def test_links_that_multiply(version, tmp_path):
-    """Forty folders, each with two links to the next: 2**40 paths."""
-    for number in range(40):
+    """Twenty folders, each with two links to the next: 2**20 paths, none through more links than Linux follows."""
+    for number in range(20):
         folder = version / "assets" / str(number)
         folder.mkdir()
         for name in "ab":
             (folder / name).symlink_to(f"../{number + 1}")
-    (version / "assets" / "40").mkdir()
+    (version / "assets" / "20").mkdir()
     result = ends("model_version", path=tmp_path / "models", source=version, remote_src=True)
     assert result["failed"] and "more than 10000 files and folders" in result["msg"], result
     result = ends("model_conversion", source=version, destination=tmp_path / "m" / "saved_model")
