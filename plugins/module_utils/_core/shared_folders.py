@@ -106,7 +106,7 @@ def read(path: str, most_bytes: int = _MOST_BYTES, lent: bool = False) -> bytes:
                     raise PermissionError(errno.EACCES, f"{part!r} belongs to {name}, who cannot read the file", path)
         return opened.read(
             status.st_size or most_bytes
-        )  # Of a kernel's file it is 0. One that grows meanwhile has an end here.
+        )  # It is 0 for a file of the kernel. The limit ends a file that grows.
 
 
 def own_folder(path: str, mode: int = 0o700) -> None:

@@ -39,7 +39,9 @@ def files(directory: str, leaving: bool = False) -> list[str]:
         real, looping = real_of.pop(parent), []
         for name in [*folders, *names]:
             path = os.path.join(parent, name)
-            target = real_of[path] = os.path.realpath(os.path.join(real, name))  # Of a long way through links, too.
+            target = real_of[path] = os.path.realpath(
+                os.path.join(real, name)
+            )  # Short, also where links make path long.
             if not os.path.islink(path):
                 continue
             if not leaving and os.path.exists(path) and not shared_folders.is_inside(target, root):
