@@ -141,9 +141,8 @@ asked:
 import glob
 import json
 import os
-import pathlib
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
@@ -179,7 +178,7 @@ def work(module):
 
 def _embedded(path):
     try:
-        configuration = ServingConfiguration.from_dict(json.loads(pathlib.Path(path).read_bytes()))
+        configuration = ServingConfiguration.from_dict(json.loads(shared_folders.read(path)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise FleetError(
             f"cannot read the state of a server ({fault})",

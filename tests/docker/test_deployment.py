@@ -84,6 +84,12 @@ def test_a_container_has_no_more_rights_than_it_needs(deployed):
     assert "--enable_profiler=false" in attributes["Config"]["Cmd"]
 
 
+def test_check_mode_before_a_task_publishes_the_model(host):
+    planned = host.good(check_mode=True, model_base_path=str(host.state / "later"))
+    assert planned["changed"] and host.roles() == {}
+    assert "cannot read it" in host.refused(model_base_path=str(host.state / "later"))
+
+
 def test_the_engine_starts_a_server_that_died_and_the_module_leaves_it(deployed):
     host, result = deployed
     pid = host.container()["State"]["Pid"]

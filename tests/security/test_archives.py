@@ -200,6 +200,18 @@ def test_size_below_zero(tmp_path, compress):
         pass
 
 
+def test_sparse_file_whose_map_is_missing(tmp_path):
+    """Its header says that a block with more of the map follows (isextended in tar(5)); the archive ends there."""
+    block = bytearray(sparse("saved_model.pb", 4096)[:512])
+    block[482] = 1
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    path = tmp_path / "a.tar"
+    path.write_bytes(block)
+    with pytest.raises(FleetError, match="cannot read the archive"), transfer.unpacked(str(path), None):
+        pass
+
+
 @pytest.mark.parametrize("name", ["m/new\nline", "m/\x1b[2Jcleared", "m/\u2028"])
 def test_names_that_would_make_several_lines(tmp_path, name):
     member = tarfile.TarInfo(name)

@@ -12,6 +12,7 @@ import json
 import random
 import resource
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ numpy = pytest.importorskip("numpy")
 pytest.importorskip("tensorflow")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, wire
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.client import GrpcClient, encode_tensor
 
 MODELS = Path(__file__).resolve().parents[1] / "integration" / "make_models.py"
 GOOD = http_framings.post(http_framings.LENGTH)
@@ -173,6 +174,14 @@ def test_more_connections_than_descriptors(start, many):
     server.stop()
 
 
+def test_calls_without_a_deadline(server):
+    request = wire.message("tensorflow.serving.PredictRequest")()
+    request.model_spec.name = "half"
+    request.inputs["x"].CopyFrom(encode_tensor(numpy.ones((1, 1), "float32")))
+    with channel_to(server) as channel:
+        assert channel.unary_unary(grpc_api.PREDICT)(request.SerializeToString())
+
+
 def test_slow_clients(start):
     server = start(TFSERVING_EMBEDDED_REQUEST_TIMEOUT_S="0.3").ready()
 
@@ -286,6 +295,35 @@ def test_many_compressed_bodies_at_once(server):
         codes = send_all(server.rest_port, [[sent]] * 12 + [[compressed("[1.0],", 99)]] * 2)
     assert set(codes) <= {200, 413, 503, 0, None}, codes
     assert predicts(server)
+
+
+def frame(kind, flags, stream, content=b""):
+    """An HTTP/2 frame (RFC 9113, section 4.1)."""
+    return struct.pack(">I", len(content))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + content
+
+
+def test_headers_that_refer_to_a_long_one(server):
+    """One header of 3000 bytes enters the table of HPACK; then each byte of 1000 requests is that header again (RFC 7541, sections 6.1 and 7.3)."""
+    long = b"\x40\x01x\x7f\xb9\x16" + b"v" * 3000  # literal, to be indexed; 3000 = 127 + 57 + 22 * 128
+    begin = b"\x83\x86\x04\x02/x\x01\x01h\x00\x02te\x08trailers\x0f\x10\x10application/grpc"  # POST, http, path, authority, te, content-type
+    assert predicts_over_grpc(server)
+    with at_most(256 * MIB, server), socket.create_connection(("127.0.0.1", server.grpc_port), 30) as attacker:
+        reader = threading.Thread(target=read_all, args=(attacker,))
+        reader.start()
+        with contextlib.suppress(OSError):  # The server may refuse to read more.
+            attacker.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + frame(1, 5, 1, begin + long))
+            for number in range(1000):
+                attacker.sendall(frame(1, 5, 3 + 2 * number, begin + b"\xbe" * 15_000))
+        assert predicts_over_grpc(server)
+        with contextlib.suppress(OSError):
+            attacker.shutdown(socket.SHUT_RDWR)
+        reader.join()
+
+
+def read_all(connection):
+    with contextlib.suppress(OSError):
+        while connection.recv(1 << 16):
+            pass
 
 
 # --- Clients that hide one request in another

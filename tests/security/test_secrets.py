@@ -182,6 +182,10 @@ class Planted:
         self._of[place] = f"{len(self._of)}Zq!{secrets.token_hex(8)}"
         return self._of[place]
 
+    def known(self, place, secret):
+        """A secret that is made elsewhere."""
+        self._of[place] = f"!{secret}"
+
     def quoted(self, place):
         return urllib.parse.quote(self(place))
 

@@ -12,8 +12,18 @@ import zipfile
 import zlib
 
 # Of tar, zip and zlib, xz, and truncated files. RuntimeError: a zip with a password or an unknown method. ValueError: names that are not in the encoding
-# that they declare. OSError: gzip and bzip2, and offsets before the beginning of the file.
-FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
+# that they declare. OSError: gzip and bzip2, and offsets before the beginning of the file. IndexError: a map of a sparse file that is missing.
+FAULTS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OSError,
+    IndexError,
+)
 
 
 def is_of_disk(fault: BaseException) -> bool:

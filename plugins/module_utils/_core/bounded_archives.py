@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 _COMPRESSED: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip), (b"BZh", bz2), (b"\xfd7zXZ", lzma), (b"]\0\0", lzma))
@@ -67,7 +68,7 @@ def unpacked_bytes(packed_bytes: int, small_bytes: int = _SMALL_BYTES) -> int:
 def arrays(path: str) -> Iterator[dict[str, Callable[[], bytes]]]:
     """Yield {name: function that reads it} of the arrays of a NumPy archive. Raise FleetError and archive_errors.FAULTS."""
     limits = Limits(path, unpacked_bytes(os.path.getsize(path), _SMALL_ARRAYS_BYTES), _MOST_ARRAYS)
-    with zipfile.ZipFile(path) as opened:
+    with shared_folders.open_regular(path) as stream, zipfile.ZipFile(stream) as opened:
         for one in opened.infolist():
             limits.add(one.filename, one.file_size)
         yield {

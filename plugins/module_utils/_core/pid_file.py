@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import pathlib
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders
+
 
 def process_of(path: str) -> int | None:
     """Return the process id in the file (which contains it and its start), or None if the process has ended."""
     try:
-        pid, birth = json.loads(pathlib.Path(path).read_bytes())
+        pid, birth = json.loads(shared_folders.read(path))
     except (OSError, ValueError, TypeError):
         return None
     return pid if birth_of(pid) == birth else None

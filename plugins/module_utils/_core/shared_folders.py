@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import shutil
@@ -15,8 +16,10 @@ from typing import IO
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
+MOST_ENTRIES = 10_000  # Of a model.
 _NO_LOGIN = "4294967295"
 _MOST_LINKS = 40  # As in Linux (path_resolution(7)).
+_MOST_BYTES = 64 << 20  # Of a file that is read as a whole: configuration, state.
 
 
 _accepted: set[int] = set()  # Of this module's run.
@@ -38,14 +41,19 @@ def refuse_foreign(path: str) -> None:
     """
     if os.geteuid() != 0:
         return
-    accepted = {0, *_accepted, *connecting()}
-    for part, owner in _way(os.path.abspath(path)):
-        if owner not in accepted:
-            name = _name_of(owner)
+    for part, status in _way(os.path.abspath(path)):
+        if _is_foreign(status):
+            name = _name_of(status.st_uid)
             raise FleetError(
                 f"{part!r} belongs to {name}, who could make root write elsewhere",
                 where=path,
                 remedy=f"Change its owner to root (chown), run as {name} (become_user), or use another folder.",
+            )
+        if stat.S_ISDIR(status.st_mode) and status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise FleetError(
+                f"every account can replace files in {part!r}, and could make root write elsewhere",
+                where=path,
+                remedy="Change its mode (chmod o-w), or use another folder.",
             )
 
 
@@ -63,14 +71,42 @@ def open_file(path: str, flags: int, mode: int = 0o644) -> int:
     """Return the descriptor of a regular file that is not a link. Raise FleetError otherwise, and OSError as os.open() does."""
     try:
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
-    except OSError:
-        if os.path.islink(path):
+    except OSError as fault:
+        if fault.errno == errno.ENXIO or os.path.islink(path):
             raise _strange(path) from None
         raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise _strange(path)
     return handle
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """Open a file for reading. Links are followed. Raise OSError for a pipe or device as well, whose reader could wait forever."""
+    opened = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return opened
+
+
+def read(path: str, most_bytes: int = _MOST_BYTES, lent: bool = False) -> bytes:
+    """Return the content of a file that open_regular() opens. Raise OSError for a larger one, which can be sparse.
+
+    lent: others will read the content. Raise OSError as well if another account led root, with a folder or link of its own, to a file that it cannot read.
+    """
+    with open_regular(path) as opened:
+        status = os.fstat(opened.fileno())
+        if status.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MiB", path)
+        if lent and os.geteuid() == 0 and not status.st_mode & stat.S_IROTH:
+            for part, one in _way(os.path.abspath(path)):
+                if _is_foreign(one) and one.st_uid != status.st_uid:
+                    name = _name_of(one.st_uid)
+                    raise PermissionError(errno.EACCES, f"{part!r} belongs to {name}, who cannot read the file", path)
+        return opened.read(
+            status.st_size or most_bytes
+        )  # It is 0 for a file of the kernel. The limit ends a file that grows.
 
 
 def own_folder(path: str, mode: int = 0o700) -> None:
@@ -111,10 +147,27 @@ def open_inside(folder: str, name: str) -> IO[bytes]:
         os.close(root)
 
 
-def copy_inside(folder: str, name: str, target: str) -> None:
-    """Copy a file below a folder, opened by open_inside(), to a new file."""
+def copy_inside(folder: str, name: str, target: str, most_bytes: int | None = None) -> None:
+    """Copy a file below a folder, opened by open_inside(), to a new file: so many bytes (None: as many as it has now), also while it grows."""
     with open_inside(folder, name) as source, os.fdopen(open_file(target, _TO_WRITE), "wb") as copied:
-        shutil.copyfileobj(source, copied, 1 << 20)
+        left = os.fstat(source.fileno()).st_size if most_bytes is None else most_bytes
+        while left > 0 and (block := source.read(min(left, 1 << 20))):
+            copied.write(block)
+            left -= len(block)
+
+
+def walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield what os.walk() yields, also below links. Raise FleetError for more files and folders than a model has, to which links between a few add up."""
+    entries = 0
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        entries += len(folders) + len(names)
+        if entries > MOST_ENTRIES:
+            raise FleetError(
+                f"it contains more than {MOST_ENTRIES} files and folders",
+                where=folder,
+                remedy="Copy the model to its own directory.",
+            )
+        yield parent, folders, names
 
 
 def is_inside(path: str, folder: str) -> bool:
@@ -148,8 +201,12 @@ def _strange(path: str) -> FleetError:
     )
 
 
-def _way(path: str, links: int = 0) -> Iterator[tuple[str, int]]:
-    """Yield (path, owner) of the existing folders and links that a path leads through, including those of the links' targets."""
+def _is_foreign(status: os.stat_result) -> bool:
+    return status.st_uid not in {0, *_accepted, *connecting()}
+
+
+def _way(path: str, links: int = 0) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield (path, status) of the existing folders and links that a path leads through, including those of the links' targets."""
     current = "/"
     for name in ["", *path.split("/")]:
         current = os.path.join(current, name) if name else current
@@ -157,7 +214,7 @@ def _way(path: str, links: int = 0) -> Iterator[tuple[str, int]]:
             status = os.lstat(current)
         except OSError:
             return
-        yield current, status.st_uid
+        yield current, status
         if stat.S_ISLNK(status.st_mode) and links < _MOST_LINKS:
             yield from _way(os.path.join(os.path.dirname(current), os.readlink(current)), links + 1)
             current = os.path.realpath(current)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import stat
 from collections.abc import Iterable, Mapping
 from typing import Optional
@@ -21,7 +20,7 @@ Texts = Mapping[str, Optional[str]]  # By path; None for a file that does not ex
 def put(desired: Texts, check_mode: bool, warnings: Iterable[str] = ()) -> tuple[Texts, Decision]:
     """Return (the current files, the Decision to change them to the desired ones). Carry it out unless in check mode."""
     for path in desired:
-        shared_folders.refuse_foreign(os.path.dirname(path))
+        shared_folders.refuse_foreign(path if os.path.islink(path) else os.path.dirname(path))
     before = {path: _read(path) for path in desired}
     if not check_mode:
         for path, text in desired.items():
@@ -33,7 +32,7 @@ def put(desired: Texts, check_mode: bool, warnings: Iterable[str] = ()) -> tuple
 def _read(path: str) -> str | None:
     """Return the text at path, with invalid bytes replaced, or None if it does not exist. Raise FleetError if this account cannot replace the file."""
     try:
-        text = pathlib.Path(path).read_bytes().decode("utf-8", "replace")
+        text = shared_folders.read(path).decode("utf-8", "replace")
     except FileNotFoundError:
         text = None
     except OSError as fault:

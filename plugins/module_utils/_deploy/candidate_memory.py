@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
@@ -34,7 +35,7 @@ def fits(models: Sequence[ModelConfiguration], memory_mib: int | None = None) ->
 def _size_bytes(model: ModelConfiguration) -> int:
     found = 0
     for version in expected_answers.versions(model):
-        for parent, _folders, names in os.walk(os.path.join(model.base_path, str(version)), followlinks=True):
+        for parent, _folders, names in shared_folders.walk(os.path.join(model.base_path, str(version))):
             found += sum(
                 os.path.getsize(path) for path in (os.path.join(parent, name) for name in names) if os.path.isfile(path)
             )

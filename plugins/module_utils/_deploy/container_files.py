@@ -10,7 +10,6 @@ import glob
 import hashlib
 import itertools
 import os
-import pathlib
 import shutil
 import stat
 from collections.abc import Collection, Iterable, Mapping
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container, requested
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
@@ -194,7 +193,7 @@ def wrong_batching(file: str | None, models: Iterable[ModelConfiguration]) -> st
     own = [sorted(glob.glob(f"{glob.escape(model.base_path)}/*/{manifest.BATCHING}")) for model in models]
     for path in itertools.chain([file] if file else [], *own):
         try:
-            parameters.check(parameters.read(pathlib.Path(path).read_text(encoding="utf-8")) or {})
+            parameters.check(parameters.read(shared_folders.read(path).decode()) or {})
         except (OSError, UnicodeDecodeError):
             continue
         except FleetError as fault:
@@ -242,13 +241,13 @@ def _everybody_writes(directory: str) -> bool:
 
 def _all_below(directory: str) -> list[str]:
     found = [directory]
-    for parent, folders, names in os.walk(directory, followlinks=True):
+    for parent, folders, names in shared_folders.walk(directory):
         found += [os.path.join(parent, name) for name in [*folders, *names]]
     return [path for path in found if os.path.exists(path)]
 
 
 def _read(path: str, option: str) -> bytes:
     try:
-        return pathlib.Path(path).read_bytes()
+        return shared_folders.read(path, lent=True)
     except OSError as fault:
         raise FleetError(f"cannot read {path}: {fault.strerror}", where=option) from fault

@@ -96,9 +96,11 @@ class Backend:
             recovery = []  # The candidate belongs to the run that holds the lock, which decides what serves at its end.
         pending = candidate_only and bool(transaction.to_started(seen, wanted, True))
         makes = any(step.verb == "create" for step in steps)
-        wanted_versions = {model.name: expected_answers.versions(model) for model in models} if steps else {}
+        # In check mode a task before would publish what is missing.
+        there = [model for model in models if os.path.exists(model.base_path)] if self._check_mode else models
+        wanted_versions = {model.name: expected_answers.versions(model) for model in there} if steps else {}
         if makes:
-            self._refuse_what_cannot_work(spec, models, wanted_versions, image, seen)
+            self._refuse_what_cannot_work(spec, there, wanted_versions, image, seen)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
         decision = self._decision(recovery, steps, before if runs else None, spec, image if not moved else None)
         work = deployment.Deployment(

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import program, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import verification
@@ -234,6 +233,6 @@ def _measure_by_function(path: str, python: str, answers: Any, labels: Any) -> A
 def _largest_batch(path: str) -> int:
     """Return the largest number of rows of a request of the checks under a file of batching parameters."""
     with contextlib.suppress(OSError, TypeError):
-        given = parameters.read(pathlib.Path(path).read_text(encoding="utf-8")) or {}
-        return min(_EXAMPLES, given.get("max_batch_size") or _EXAMPLES)
+        text = shared_folders.read(path).decode()
+        return min(_EXAMPLES, (parameters.read(text) or {}).get("max_batch_size") or _EXAMPLES)
     return _EXAMPLES

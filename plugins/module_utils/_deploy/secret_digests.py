@@ -12,11 +12,10 @@ import contextlib
 import hashlib
 import hmac
 import os
-import pathlib
 import secrets
 from collections.abc import Mapping
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 
 _KEY_FILE, _KEY_BYTES = "secret.key", 32
 
@@ -44,4 +43,6 @@ def _key(state_directory: str, check_mode: bool) -> bytes:
         with contextlib.suppress(FileExistsError):
             os.link(staged, path)
         os.unlink(staged)
-    return pathlib.Path(path).read_bytes()
+    shared_folders.refuse_foreign(path)
+    with os.fdopen(shared_folders.open_file(path, os.O_RDONLY), "rb") as stream:
+        return stream.read()

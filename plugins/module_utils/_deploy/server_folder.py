@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pathlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +22,7 @@ def as_served(configuration: ServingConfiguration, models_file: str) -> ServingC
     """Return a configuration with the labels and versions in the server's file of models, as far as it can be read."""
     served: dict[str, dict[str, Any]] = {}
     with contextlib.suppress(OSError, ValueError, FleetError):
-        served = model_config_list.served(pathlib.Path(models_file).read_text(encoding="utf-8"), models_file)
+        served = model_config_list.served(shared_folders.read(models_file).decode(), models_file)
     return replace(
         configuration, models=tuple(replace(one, **served.get(one.name, {})) for one in configuration.models)
     )

@@ -79,7 +79,7 @@ class Home(ServerFolder):
     def last_started(self) -> ServingConfiguration | None:
         """Return the ServingConfiguration that was last started, or None, also for a file that cannot be read."""
         try:
-            return ServingConfiguration.from_dict(json.loads(pathlib.Path(self.path("server.json")).read_bytes()))
+            return ServingConfiguration.from_dict(json.loads(shared_folders.read(self.path("server.json"))))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -176,7 +176,7 @@ class Home(ServerFolder):
             account.become(wanted.user)  # First, because a change of the account clears the binding to the caller.
             program.bind_to_caller(cpus, ends_with_caller=begin is None)
 
-        with open(log.path, "ab") as stream:
+        with os.fdopen(shared_folders.open_file(log.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as stream:
             try:
                 return subprocess.Popen(
                     specifications.command(wanted, path, models_path),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pathlib
 import shutil
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -141,7 +140,7 @@ def remember_refusal(destination: str, refused: Refusal | None) -> None:
 def refusal(destination: str, key: str) -> Refusal | None:
     """Return what remember_refusal stored under the key, or None."""
     try:
-        refused = json.loads(pathlib.Path(_refusal_file(destination)).read_bytes())
+        refused = json.loads(shared_folders.read(_refusal_file(destination)))
         return refused if refused["key"] == key and refused["reason"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

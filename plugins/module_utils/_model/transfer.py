@@ -51,7 +51,6 @@ PREFIX = ".tfserving-partial-"
 _BLOCK, _RECEIVED = 1 << 20, 1 << 16  # Received data is written soon, so that a killed run loses little.
 _SILENCE_S = 60
 _KEPT_S = 86400
-_MOST_MEMBERS = 10_000
 
 
 class Partial:
@@ -193,7 +192,7 @@ def copy(source: str, partial: Partial, content: Content) -> None:
             and os.path.getsize(path) == one["bytes"]
             and model_files.file_digest(path) == one["sha256"]
         ):
-            shared_folders.copy_inside(source, name, path)
+            shared_folders.copy_inside(source, name, path, one["bytes"])
 
 
 @contextlib.contextmanager
@@ -214,7 +213,7 @@ def unpacked(archive: str, checksum: str | None) -> Iterator[str]:
 def unpack(archive: str, partial: Partial) -> None:
     """Unpack one version from an archive. Raise FleetError for a file that is not an archive, contains links or devices, or would write elsewhere."""
     try:
-        limits = Limits(archive, bounded_archives.unpacked_bytes(os.path.getsize(archive)), _MOST_MEMBERS)
+        limits = Limits(archive, bounded_archives.unpacked_bytes(os.path.getsize(archive)), shared_folders.MOST_ENTRIES)
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
                 for one in opened.infolist():

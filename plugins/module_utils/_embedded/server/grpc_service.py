@@ -44,6 +44,9 @@ _TIMES = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
+_LONGEST_S = 1e9  # For a call without a deadline gRPC says the largest number.
+# Streams of a connection; its clients wait with more. gRPC keeps about a MiB of one whose headers refer to a long one thousands of times.
+_STREAMS = 100
 _SIGNATURES = "signature_def"
 _MOST_CHARACTERS = 1024
 _HIGHEST_PORT = 65535
@@ -95,6 +98,7 @@ class GrpcService:
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_allowed_incoming_connections", most_connections),
+                ("grpc.max_concurrent_streams", _STREAMS),
                 *_TIMES,
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.max_send_message_length", -1),
@@ -274,7 +278,7 @@ def _failed(context: Any, fault: status.Status) -> bytes:
 
 def _timeout_ms(left_s: float | None) -> int:
     """Return TensorFlow's timeout for a deadline, rounded up to a few different values, because TensorFlow prepares a run for each value."""
-    if left_s is None:
+    if left_s is None or left_s > _LONGEST_S:
         return 0
     left_ms = max(1, round(left_s * 1000))
     step = 1 << max(0, left_ms.bit_length() - 3)
