@@ -9,7 +9,7 @@ removes a name. Other keys are replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, cast
 
@@ -128,3 +128,18 @@ def changed(before: Any, change: Any, where: str = "change") -> Configuration:
         else:
             after[key] = value
     return complete(after, where)
+
+
+def difference(before: Configuration, after: Configuration) -> dict[str, Any]:
+    """Return the change that turns one configuration into another."""
+    change: dict[str, Any] = {}
+    for key in KEYS:
+        one, other = before[key], after[key]  # type: ignore[literal-required]
+        if one != other:
+            change[key] = _different(one, other) if key in _MERGED else other
+    return change
+
+
+def _different(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    names = sorted({*before, *after})
+    return {name: after.get(name) for name in names if before.get(name) != after.get(name)}

@@ -91,15 +91,7 @@ def kept(
 ) -> Tuning:
     """Return the record of a result of the module tuning. structure: of the tuned SavedModel, as saved_model_info returns it."""
     before, after, total, method = result["start"], result["configuration"], result["total"], result["method"]
-    change = {key: after[key] for key in ("form", "batching") if after[key] != before[key]}
-    for key in _OF_SERVER:
-        changed = {
-            name: after[key].get(name)
-            for name in sorted({*before[key], *after[key]})
-            if before[key].get(name) != after[key].get(name)
-        }
-        if changed:
-            change[key] = changed
+    change = trial_configuration.difference(before, after)
     gain = (
         None
         if total["gain"] is None

@@ -127,8 +127,15 @@ class Search:
     def _rest(self) -> Iterator[Attempt]:
         """Yield what is left, each attempt on top of the best configuration of that moment."""
         while self._again:
-            given = self._again.pop(0).given
-            yield self._on_top({**given, "name": f"{given['name']}, with {self._with}"}, given)
+            first = self._again.pop(0)
+            given = first.given
+            added = trial_configuration.changed(self.best, given["change"])
+            batched = bool(added["batching"]) == bool(self.best["batching"])
+            if batched and {**added, "batching": self.best["batching"]} == self.best:  # It is a part of what was kept.
+                alone = trial_configuration.difference(self.best, first.tried)
+                yield self._on_top({**given, "name": f"{given['name']} alone", "change": alone}, given)
+            else:
+                yield self._on_top({**given, "name": f"{given['name']}, with {self._with}"}, given)
         while self._directions:
             direction = self._directions.pop(0)
             found = refinement.candidate(self.best, direction, self._in_flight)
