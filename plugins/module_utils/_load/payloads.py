@@ -151,7 +151,7 @@ def _recorded(path: str, target: load_test.Target, deadline_s: float) -> Inputs:
 
 def _cut(inputs: Inputs, sizes: Sequence[int], request: load_test.Request) -> Iterator[Inputs]:
     """Yield the inputs of requests of these sizes: the examples in order, repeated from the start if needed."""
-    count, first = len(next(iter(inputs.values()))), 0
+    count, first = max(map(len, inputs.values()), default=0), 0
     for size in sizes:
         yield {name: values.take(range(first, first + size), axis=0, mode="wrap") for name, values in inputs.items()}
         first += size

@@ -83,7 +83,9 @@ def replayed(trace: Sequence[float], duration_s: float, seed: int | str) -> Iter
 def mixed(weights: Mapping[int, float]) -> list[int]:
     """Return sizes of successive requests, in random order, each about as often as its weight says and once at least."""
     total = sum(weights.values())
-    sizes = [size for size, weight in weights.items() for _ in range(max(1, round(MOST_BODIES * weight / total)))]
+    sizes = [
+        size for size, weight in weights.items() for _request in range(max(1, round(MOST_BODIES * weight / total)))
+    ]
     random.Random(0).shuffle(sizes)
     return sizes
 

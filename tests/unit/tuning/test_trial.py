@@ -442,10 +442,11 @@ class Kept(Host):
 
     structure = "0" * 16
 
-    def find(self, paths, **given):
-        if paths[0].endswith("/saved_model"):
-            return {"files": [{"path": f"{paths[0]}/1", "isdir": True}]}
-        return super().find(paths=paths, **given)
+    def find(self, patterns=None, **given):
+        (path,) = given["paths"]
+        if path.endswith("/saved_model"):
+            return {"files": [{"path": f"{path}/1", "isdir": True}]}
+        return super().find(patterns, **given)
 
     def saved_model_info(self, **_given):
         return {"saved_model": {"structure": {"graph": self.structure}}}
@@ -668,12 +669,12 @@ class AtARate(Host):
         super().__init__()
         self.p99_ms = p99_ms
 
-    def load_test(self, targets, windows, loop, rate_rps=None, window_requests=0, **given):
-        if loop == "closed":
-            return super().load_test(targets, windows, loop=loop, **given)
-        count = max(window_requests, 100)
+    def load_test(self, targets, windows, batch, **given):
+        if given["loop"] == "closed":
+            return super().load_test(targets, windows, batch, **given)
+        count = max(given["window_requests"], 100)
         found = [
-            self._at(rate_rps, self._server(target), target, count)
+            self._at(given["rate_rps"], self._server(target), target, count)
             for name in windows
             for target in targets
             if target["name"] == name
