@@ -420,6 +420,7 @@ def test_the_plan_names_a_tuning_whose_model_has_another_graph_now(fleet, idle_e
         "configuration": kept,
         "total": {"kept": True, "gain": 0.5, "gain_interval": (0.4, 0.6)},
         "method": {"confidence": 0.95, "concurrency": 8, "examples": None},
+        "scatter": None,
     }
     here = {
         "ansible_connection": "local",
