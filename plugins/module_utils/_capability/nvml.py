@@ -66,12 +66,12 @@ def read_host(files: Files, detail: bool = False, limit_s: float = LIMIT_S) -> A
 
 def process_ids(files: Files) -> list[int] | None:
     """Return the processes that compute on the GPUs of a host, or None if the driver does not name them."""
-    told = [
+    listed = [
         value
         for (_gpu, question), (fault, value) in read_host(files, detail=True).items()
         if question == "processes" and fault is None
     ]
-    return [pid for processes in told for pid, _bytes in processes] if told else None
+    return [pid for processes in listed for pid, _bytes in processes] if listed else None
 
 
 def _libraries(files: Files) -> list[str]:
