@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -105,8 +106,7 @@ class Connections:
                 del self._waiting[one]
                 self._leaving.add(one)
                 self._changed.notify_all()
-                with contextlib.suppress(OSError):
-                    one.socket.shutdown(socket.SHUT_RDWR)
+                one.end()
                 return True
         return False
 
@@ -162,6 +162,15 @@ class Connection:
             while self._more(until):
                 self._size = 0
                 self._ahead.clear()
+
+    def end(self) -> None:
+        """Let the connection's own thread close it, with a reset.
+
+        Without one, a client that waits for room to send learns of the end when the kernel forgets the connection: after 60 s.
+        """
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection, and release its bytes."""
