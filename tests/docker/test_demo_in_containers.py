@@ -63,5 +63,5 @@ def test_it_measures_containers_and_leaves_none(engine, serving_image, tmp_path)
     assert containers(engine) == []
     report = json.loads(REPORT.read_text(encoding="utf-8"))
     assert report["backend"] == "docker" and image in report["statement"]
-    (step,) = report["steps"]
+    step, *_refined = report["steps"]  # Others follow where the candidate is kept.
     assert step["requests"] > 0 and step["accuracy"]["before"] == step["accuracy"]["after"] > 0.97
