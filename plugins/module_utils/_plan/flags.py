@@ -23,10 +23,10 @@ _PARALLELISM = ("tensorflow_session_parallelism", "tensorflow_intra_op_paralleli
 
 # Flags that the plan sets on every server whose release knows them, with the reason.
 _REASONS = {
-    "max_num_load_retries": "models are published completely, so a failed load means a broken model: the server reports it at once, not after 5 minutes",
+    "max_num_load_retries": "a version becomes visible when it is complete, so a failed load means a broken model: the server reports it at once, not after 5 minutes",
     "num_load_threads": "with the default of 0, one version that loads slowly or is retried delays all other versions, including those of other models",
     "enable_profiler": "the profiler answers anyone who can reach the serving port",
-    "grpc_max_threads": "with the default of 4 for each CPU, the server rejects further calls (Server Threadpool Exhausted)",
+    "grpc_max_threads": "with the default of 4 threads for each CPU, the server rejects calls while all threads are busy (Server Threadpool Exhausted)",
 }
 
 # Flags that the role tfs_server sets from other variables, and the names of these. It takes the flags in
@@ -137,8 +137,8 @@ def choose_environment(draft: Draft, host: Host, wanted: dict[str, Any], release
             "oneDNN", "on", "TensorFlow's default on this CPU (VNNI, BF16 or AMX); off is a candidate for tuning"
         )
         draft.warn(
-            "oneDNN is on: one request with the wrong rank to a convolutional SavedModel can crash the whole server; check shapes before requests reach it, "
-            "or set TF_ENABLE_ONEDNN_OPTS: '0' in tfserving_environment"
+            "oneDNN is on (TensorFlow's library of CPU kernels): if a model has convolutions, one request whose input has the wrong number of dimensions can "
+            "crash the whole server; check the shapes before requests reach it, or set TF_ENABLE_ONEDNN_OPTS: '0' in tfserving_environment"
         )
     else:
         draft.decide("oneDNN", "off", "TensorFlow's default on this CPU; on is a candidate for tuning")

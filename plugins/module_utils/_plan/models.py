@@ -146,7 +146,7 @@ def _batching(
             "off",
             "requested"
             if asked
-            else "batching helps some models, but a single client waits for the whole timeout: tuning measures it",
+            else "batching helps some models, but makes each request of a single client wait for the batch timeout; tuning measures whether it helps",
         )
         return None
     parameters = (

@@ -68,7 +68,7 @@ def differences(plans: Mapping[str, Any], earlier: Any, width: int = 120) -> lis
 def against_running(running: Any, width: int = 120) -> list[str]:
     """Return lines about what deploying the plans would change on the hosts. running: as in text()."""
     known = {host: found["differences"] for host, found in running.items() if found["seen"]}
-    lines = ["CHANGES to the servers that run now", *(_by_text(known, width) if known else [])]
+    lines = ["CHANGES that a deployment would make", *(_by_text(known, width) if known else [])]
     for seen, words in (
         ("remembered", "not checked now, compared with what ran when it was last checked"),
         (None, "unknown what runs"),
@@ -244,7 +244,8 @@ def _details(
     )
     yield from _listed("warnings", [words for words in _warnings(plan) if words not in shared["warnings"]], width)
     yield from _listed("why", [words for words in _reasons(plan) if words not in shared["why"]], width)
-    yield from _listed("candidates", _joined((candidate["name"] for candidate in plan["candidates"]), ", "), width)
+    candidates = ", ".join(candidate["name"] for candidate in plan["candidates"])
+    yield from _listed("tuning", [f"tries {candidates}"] if candidates else [], width)
 
 
 def _of_model(model: dict[str, Any]) -> str:

@@ -91,14 +91,14 @@ def test_planned_converted_deployed_and_planned_again(machine):
         "-e",
         "tfserving_plan_path=plan.json",
     )
-    assert code == 0 and "CHANGES to the servers that run now half: not served yet [here]" in said, said[-3000:]
+    assert code == 0 and "CHANGES that a deployment would make half: not served yet [here]" in said, said[-3000:]
     assert predicted(said) == [2.5, 4.0]
     # A deployment alone does not know what an earlier plan chose, so the inventory has its flags.
     chosen = json.loads((machine.directory / "plan.json").read_text(encoding="utf-8"))["here"]["server"]["flags"]
     code, said = machine.play("tfserving.fleet.deploy", tfs_server_flags=chosen)
     assert code == 0 and "changed=0" in said and predicted(said) == [2.5, 4.0], said[-3000:]
     code, said = machine.play("tfserving.fleet.plan")
-    assert code == 0 and "CHANGES to the servers that run now nothing" in said, said[-3000:]
+    assert code == 0 and "CHANGES that a deployment would make nothing" in said, said[-3000:]
 
     wanted = {
         "tfserving_flags": {"rest_api_timeout_in_ms": 5000},
@@ -120,6 +120,6 @@ def test_planned_converted_deployed_and_planned_again(machine):
     )
     os.kill(pid, signal.SIGKILL)
     code, said = machine.play("tfserving.fleet.plan", tfserving_models=[])
-    assert code == 0 and "CHANGES to the servers that run now nothing" in said, said[-3000:]
+    assert code == 0 and "CHANGES that a deployment would make nothing" in said, said[-3000:]
     code, said = machine.play("tfserving.fleet.plan")
     assert code == 0 and "half: not served yet [here]" in said, said[-3000:]

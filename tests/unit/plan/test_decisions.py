@@ -68,7 +68,7 @@ HALF = {"batching": {"max_batch_size": 8}}
             "this GPU model",
         ),
         (host(), request({"batching": "none"}), "model m: batching", "off", "requested"),
-        (host(), request(), "model m: batching", "off", "tuning measures it"),
+        (host(), request(), "model m: batching", "off", "tuning measures whether it helps"),
         (host(), request(HALF), "model m: batching", "on", "set by the user"),
         (host(), request({"batching": "auto"}), "model m: batching", "on", "start values for online on the CPU"),
         (

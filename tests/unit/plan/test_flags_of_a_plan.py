@@ -448,7 +448,9 @@ def test_a_plan_says_whether_onednn_is_used(capabilities, request_, choice, reas
     made = planned(capabilities=capabilities, **request_)
     assert made["refusals"] == []
     assert decision(made, "oneDNN")[0] == choice and reason in decision(made, "oneDNN")[1]
-    assert bool(warned(made, "oneDNN is on", "wrong rank", "TF_ENABLE_ONEDNN_OPTS: '0'")) is (choice == "on")
+    assert bool(warned(made, "oneDNN is on", "wrong number of dimensions", "TF_ENABLE_ONEDNN_OPTS: '0'")) is (
+        choice == "on"
+    )
 
 
 def test_a_plan_says_what_it_sets_for_the_forms_and_the_batching_of_models():

@@ -85,7 +85,7 @@ PLAN for 5 hosts of 3 classes; refusals on 1; 1 not detected yet
   flags       --enable_profiler=false --port=8500
   variables   A=b
   why         backend: docker - it answers
-  candidates  batching, threads
+  tuning      tries batching, threads
 
 3. x86-64-v4-amd-8c-1n: big
   server      docker, tensorflow/serving:2.20.0
@@ -93,7 +93,7 @@ PLAN for 5 hosts of 3 classes; refusals on 1; 1 not detected yet
   flags       --enable_profiler=false --port=8500
   variables   A=b
   warnings    a second word
-  candidates  batching, threads
+  tuning      tries batching, threads
 
 4. no plan: lost
   to do       The capabilities are unknown: run tfserving.fleet.detect for them while they can be reached
@@ -206,7 +206,7 @@ def test_changes_stand_at_the_end_of_the_page():
     )
     assert text.endswith("""
 
-CHANGES to the servers that run now
+CHANGES that a deployment would make
   w   [a]
   x   [a]
 
@@ -220,15 +220,15 @@ CHANGED since the earlier plan
 
 def test_what_is_known_of_what_runs():
     assert plan_text.against_running({"a": {"seen": "now", "reason": None, "differences": []}}) == [
-        "CHANGES to the servers that run now",
+        "CHANGES that a deployment would make",
         "  nothing",
     ]
     assert plan_text.against_running({"a": {"seen": None, "reason": "timed out", "differences": []}}) == [
-        "CHANGES to the servers that run now",
+        "CHANGES that a deployment would make",
         "  unknown what runs: timed out   [a]",
     ]
     assert plan_text.against_running({"a": {"seen": "remembered", "reason": None, "differences": ["x"]}}) == [
-        "CHANGES to the servers that run now",
+        "CHANGES that a deployment would make",
         "  x   [a]",
         "  not checked now, compared with what ran when it was last checked   [a]",
     ]

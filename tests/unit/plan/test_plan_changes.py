@@ -211,7 +211,7 @@ def test_the_page_tells_what_would_change_and_how_that_is_known():
         "d": {"seen": None, "reason": None, "differences": []},
     }
     text = plan_text.text(plans, running=known)
-    assert text.endswith("""CHANGES to the servers that run now
+    assert text.endswith("""CHANGES that a deployment would make
   digits: not served yet   [a]
   not checked now, compared with what ran when it was last checked: timed out   [b]
   unknown what runs   [c, d]
