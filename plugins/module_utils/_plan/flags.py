@@ -23,7 +23,7 @@ _PARALLELISM = ("tensorflow_session_parallelism", "tensorflow_intra_op_paralleli
 
 # Flags that the plan sets on every server whose release knows them, with the reason.
 _REASONS = {
-    "max_num_load_retries": "a version becomes visible when it is complete, so a failed load means a broken model: the server reports it at once, not after 5 minutes",
+    "max_num_load_retries": "versions appear only when complete, so a failed load means a broken model: the server reports it at once, not after 5 minutes",
     "num_load_threads": "with the default of 0, one version that loads slowly or is retried delays all other versions, including those of other models",
     "enable_profiler": "the profiler answers anyone who can reach the serving port",
     "grpc_max_threads": "with the default of 4 threads for each CPU, the server rejects calls while all threads are busy (Server Threadpool Exhausted)",
