@@ -172,7 +172,7 @@ def _check_splitting(parameters: Parameters) -> None:
         return
     if size is None:
         raise FleetError(
-            "true needs max_batch_size; without it, the server would execute batches of at most 0 rows",
+            "true needs max_batch_size; without max_batch_size, the server would execute batches of at most 0 rows",
             where="enable_large_batch_splitting",
             remedy="Set max_batch_size to the most rows that one request may have.",
         )

@@ -125,7 +125,9 @@ def _numbers(user: str, where: str = "user") -> tuple[int, int]:
         known = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except (KeyError, OverflowError):
         if not name.isdecimal():
-            raise FleetError(f"{name!r} is not an account on this host", where=where) from None
+            raise FleetError(
+                f"{name!r} is not an account on this host", where=where, remedy="Create it, or name another one."
+            ) from None
         return int(name), int(group or name)
     return known.pw_uid, int(group or known.pw_gid)
 

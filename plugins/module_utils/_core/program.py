@@ -167,7 +167,11 @@ def _result(text: str, entry: str) -> Any:
         fault = FleetError.from_dict(result["error"]) if "error" in result else None
         reply = result.get("result")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as broken:
-        raise FleetError("the result of the program is malformed", where=entry) from broken
+        raise FleetError(
+            "the program on the host returned a malformed result",
+            where=entry,
+            remedy="Run again. If the model is not yours, do not trust it: it may have written this result.",
+        ) from broken
     if fault:
         raise fault
     return reply

@@ -31,7 +31,11 @@ def accept(account: str | None) -> None:
         try:
             _accepted.add(int(account) if account.isdecimal() else pwd.getpwnam(account).pw_uid)
         except (KeyError, ValueError) as fault:
-            raise FleetError(f"{account!r} is not an account on this host", where="folder_owner") from fault
+            raise FleetError(
+                f"{account!r} is not an account on this host",
+                where="folder_owner",
+                remedy="Create it, or name another one.",
+            ) from fault
 
 
 def refuse_foreign(path: str) -> None:

@@ -96,7 +96,10 @@ def of_names(names: Collection[str]) -> Known | None:
             "Pack it again with / in the names (tar -czf, or Python's zipfile), or rename the files.",
         )
     if "config.json" in bases and ("model.weights.h5" in bases or "metadata.json" in bases):
-        return ("it is an unpacked Keras file", f"Use the .keras file itself. {_KERAS_FILE[1]}")
+        return (
+            "it contains the unpacked parts of a .keras file",
+            "Load the .keras file itself with keras.models.load_model, export the model with model.export(directory), and set this directory.",
+        )
     if "model.json" in bases and any(name.endswith(".bin") for name in bases):
         return ("it is a TensorFlow.js model", "Export the original model with model.export(directory).")
     shards = [found for found in map(_SHARD.match, bases) if found]

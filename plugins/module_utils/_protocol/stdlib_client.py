@@ -128,7 +128,9 @@ class _Call:
                 )
         elif kind == http2.RST_STREAM:
             raise ServerFault(
-                "INTERNAL", f"the server ended the call (error {http2.STREAM.unpack(payload)[0]})", self._where
+                "INTERNAL",
+                f"the server ended the call with HTTP/2 error {http2.STREAM.unpack(payload)[0]}; its log may say why",
+                self._where,
             )
         elif kind == http2.GOAWAY:
             raise EOFError("the server ended the connection")

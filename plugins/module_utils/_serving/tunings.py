@@ -61,9 +61,9 @@ class Tuning:
         known = isinstance(data, dict) and needed <= set(data) <= set(cls.__dataclass_fields__)
         if not known or not isinstance(data.get("confirmed_on", ()), (list, tuple)) or not _counts(data.get("scatter")):
             raise FleetError(
-                f"the file is not a tuning, which has exactly the keys {', '.join(cls.__dataclass_fields__)}",
+                f"this is not a valid tuning file, which has the keys {', '.join(cls.__dataclass_fields__)}",
                 where=where,
-                remedy="Tune again, or remove the file.",
+                remedy="Undo the change of the file, or remove it and tune again.",
             )
         for key in ("change", "measured", "valid_for", *(("refuted",) if data.get("refuted") is not None else ())):
             if not isinstance(data[key], dict):

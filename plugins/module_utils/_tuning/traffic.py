@@ -65,7 +65,11 @@ def traffic(given: Any) -> Traffic:
     if rate_rps is not None:
         bounded("traffic.rate_rps", rate_rps, *load_test.RATES, "requests/s")
     if "arrivals" in values and not values["arrivals"]:
-        raise FleetError("the path is empty", where="traffic.arrivals", remedy="Omit it, or set a file on the host.")
+        raise FleetError(
+            "the path is empty",
+            where="traffic.arrivals",
+            remedy="Remove arrivals, or set it to the path of a file on the host.",
+        )
     return Traffic(
         load_test.batch_sizes(values.get("batch_sizes", 1), "traffic.batch_sizes"),
         bounded(

@@ -399,7 +399,7 @@ def test_files_of_the_folder_itself_say_what_it_is_before_those_in_its_folders(t
 @pytest.mark.parametrize(
     "names, words",
     [
-        (["config.json", "metadata.json", "model.weights.h5"], "it is an unpacked Keras file"),
+        (["config.json", "metadata.json", "model.weights.h5"], "it contains the unpacked parts of a .keras file"),
         (
             ["checkpoint", "ckpt-1.index", "ckpt-1.data-00000-of-00001"],
             "it is a checkpoint (variables without a graph)",

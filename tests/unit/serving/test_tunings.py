@@ -63,11 +63,11 @@ def test_a_tuning_keeps_what_beat_the_plan_and_not_the_settings_that_both_share(
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (None, "not a tuning"),
-        ({"model": "m"}, "Tune again, or remove the file."),
-        (dict(record().as_dict(), scatter=[1]), "not a tuning"),
-        (dict(record().as_dict(), scatter={"squares": "x", "degrees": 3}), "not a tuning"),
-        (dict(record().as_dict(), confirmed_on="web-2"), "not a tuning"),
+        (None, "not a valid tuning"),
+        ({"model": "m"}, "Undo the change of the file, or remove it and tune again."),
+        (dict(record().as_dict(), scatter=[1]), "not a valid tuning"),
+        (dict(record().as_dict(), scatter={"squares": "x", "degrees": 3}), "not a valid tuning"),
+        (dict(record().as_dict(), confirmed_on="web-2"), "not a valid tuning"),
         (dict(record().as_dict(), refuted="web-2"), "refuted: 'web-2' is not a mapping"),
         (dict(record().as_dict(), change={"protocol": "grpc"}), "'protocol' is not known"),
         (dict(record().as_dict(), change=[]), "change: [] is not a mapping"),

@@ -166,7 +166,7 @@ class Connection:
     def end(self) -> None:
         """Let the connection's own thread close it, with a reset.
 
-        Without one, a client that waits for room to send learns of the end when the kernel forgets the connection: after 60 s.
+        Without one, a client whose window is full learns of the end when the kernel forgets the connection: after 60 s.
         """
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
