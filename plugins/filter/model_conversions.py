@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 
 @_filters.named
 def model_conversions(models, plans=(), looked=()):
-    """Return [{model, form, published, version, required, batch_sizes, select_tf_ops}], each variant of a model once."""
+    """Return [{model, form, published, version, required, batch_sizes, select_tf_ops, unjudged}], each variant of a model once."""
     return [
         dict(
             one,

@@ -81,6 +81,11 @@ options:
       - Lengths of unknown dimensions, except the first one, of inputs that the module generates, by the name of the input. C(*) stands for all other inputs.
       - Without it, such a dimension is 1.
     type: dict
+  values_below:
+    description:
+      - Limits of the integers that the module generates, by the name of the input, from 1. The values are below the limit. By default they are 0 and 1.
+      - For an input that selects rows of an embedding, set its number of rows. RV(tfserving.fleet.saved_model_info#module:saved_model.signatures) shows it.
+    type: dict
   loop:
     description: Whether the next request waits for an answer (V(closed)) or for its time (V(open)).
     type: str
@@ -339,6 +344,7 @@ def main():
             "warmup": {"type": "path"},
             "batch": {"type": "raw", "default": 1},
             "dimensions": {"type": "dict"},
+            "values_below": {"type": "dict"},
             "loop": {"type": "str", "choices": list(load_test.LOOPS), "default": "closed"},
             "concurrency": {"type": "int", "default": 1},
             "rate_rps": {"type": "float"},

@@ -113,6 +113,7 @@ saved_model:
     signatures:
       description:
         - Signatures that clients can call. A dimension of unknown size is null, a shape of unknown rank is null, a scalar's shape is empty.
+        - An input with C(values_below) selects rows of tables of the model, such as the vectors of words. The smallest of these tables has so many rows.
         - A signature can have more keys. C(unset_variables) lists the variables and tables that it reads and that loading does not restore. C(needs_xla) is
           true if only XLA can compile a part of it. An input or output that is a ragged or sparse tensor has C(composite), its kind, and C(components), the
           names of its tensors. Every request to such a signature fails.

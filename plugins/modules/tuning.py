@@ -125,6 +125,11 @@ options:
         measures and reports such a configuration in any case.
     type: bool
     default: false
+  accept_unjudged:
+    description:
+      - Whether to keep a faster variant of the model although no O(metric) judges its answers. The module measures and reports such a variant in any case.
+    type: bool
+    default: false
   traffic:
     description:
       - Requests that clients send. The module repeats them in all measurements.

@@ -17,6 +17,7 @@ PROTOCOLS = ("grpc", "rest")
 MOST_REQUESTS = 1000000  # of one window: what fits into memory
 _MOST_EXAMPLES = 1000000  # of one request
 _LONGEST_DIMENSION = 1000000
+_HIGHEST_LIMIT = 1 << 31
 IN_FLIGHT = (1, 512)
 RATES = (0.01, 100000)
 _WEIGHTS = (0.001, 1000000)
@@ -58,6 +59,7 @@ class Request(TypedDict):
     arrivals: str | None  # path of a file with recorded arrival times
     batch: dict[int, float]  # {examples of a request: weight}
     dimensions: dict[str, int]  # {input or OTHER_INPUTS: length of its unknown dimensions but the first}
+    values_below: dict[str, int]  # {input: limit of its integers}
     window_s: float  # the least; see window_s() below
     window_requests: int
     window_max_s: float
@@ -131,6 +133,10 @@ def checked(request: Mapping[str, Any]) -> Request:
             windows=list(request["windows"] or names),
             batch=batch_sizes(request["batch"]),
             dimensions=dimensions(request["dimensions"] or {}),
+            values_below={
+                name: _whole(f"values_below.{name}", limit, _HIGHEST_LIMIT)
+                for name, limit in (request["values_below"] or {}).items()
+            },
         ),
     )
 

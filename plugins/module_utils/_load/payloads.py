@@ -188,12 +188,15 @@ def _random_inputs(target: load_test.Target, request: load_test.Request, sizes: 
     draw, tensors, lengths = numpy.random.default_rng(0), _tensors(target, request["deadline_s"]), request["dimensions"]
     for name in lengths:
         options.one_of("dimensions", name, [*tensors, load_test.OTHER_INPUTS])
+    for name in request["values_below"]:
+        options.one_of("values_below", name, tensors)
     for size in sizes[:_FEWEST_RANDOM] if len(request["batch"]) == 1 else sizes:
         yield {
             name: _drawn(
                 draw,
                 tensor["dtype"],
                 _filled(tensor["shape"], size, lengths.get(name, lengths.get(load_test.OTHER_INPUTS, 1))),
+                request["values_below"].get(name, 2),
             )
             for name, tensor in tensors.items()
         }
@@ -205,7 +208,8 @@ def _filled(shape: Sequence[int | None] | None, batch: int, length: int) -> list
     return [(length if position else batch) if size is None else size for position, size in enumerate(shape)]
 
 
-def _drawn(draw: Any, dtype: str, shape: list[int]) -> Any:
+def _drawn(draw: Any, dtype: str, shape: list[int], limit: int) -> Any:
+    """Return random values. limit: of integers."""
     if dtype == "string":
         return numpy.full(shape, b"text", object)
     try:
@@ -214,7 +218,7 @@ def _drawn(draw: Any, dtype: str, shape: list[int]) -> Any:
         raise FleetError(
             f"cannot generate random values of dtype {dtype!r}", where="samples", remedy="Set samples to an .npz file."
         ) from fault
-    return numpy.asarray(draw.random(shape) if kind in "fc" else draw.integers(0, 2, shape)).astype(dtype)
+    return numpy.asarray(draw.random(shape) if kind in "fc" else draw.integers(0, limit, shape)).astype(dtype)
 
 
 def _client(target: load_test.Target, deadline_s: float) -> Any:

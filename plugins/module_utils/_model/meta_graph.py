@@ -11,7 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import graph_walk, statefulness, structure
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
+    graph_walk,
+    index_limits,
+    statefulness,
+    structure,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_walked import Walked
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.warmup import WarmUp
@@ -147,6 +152,10 @@ def _describe(graph: Fields) -> MetaGraph:
             signatures[key]["unset_variables"] = unset
         if run.compiled:
             signatures[key]["needs_xla"] = True
+        for tensor in signatures[key]["inputs"].values():
+            limit = index_limits.below(nodes.bodies, tensor["tensor"]) if "int" in tensor["dtype"] else None
+            if limit:
+                tensor["values_below"] = limit
     return {
         "tags": _tags(graph),
         "tensorflow_version": protobuf.text(protobuf.last(info, _VERSION)) or None,

@@ -33,11 +33,12 @@ _UNPLANNED = "tflite_dynamic_range"  # What auto tries without a plan.
 def conversions(
     models: Sequence[Mapping[str, Any]], plans: Iterable[Mapping[str, Any] | None] = ()
 ) -> list[dict[str, Any]]:
-    """Return [{model, form, required, batch_sizes, select_tf_ops}] with each variant of a model once: first the unchanged model, then its conversions.
+    """Return [{model, form, required, batch_sizes, select_tf_ops, unjudged}] with each variant once: first the unchanged model, then its conversions.
 
     models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; None entries are ignored.
     required: the user requested this variant, so a refusal is an error; with optimize auto it is a normal end.
     batch_sizes: sizes that get warm-up requests, those of the model itself or, if there are samples, of its batching.
+    unjudged: nothing judges the answers of this variant, and no plan serves it: it is only for a tuning to measure.
     Raise FleetError for an unknown optimize, and for names that are invalid or occur twice.
     """
     known = [plan for plan in plans if plan]
@@ -61,10 +62,11 @@ def conversions(
                 where=f"tfserving_models[{number}].source",
                 remedy="Copy the model to the host that converts (model_version), and set its folder.",
             )
-        common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False}
+        common = {"model": model, "batch_sizes": _batch_sizes(model), "select_tf_ops": False, "unjudged": False}
         found.append(dict(common, form=variants.NONE, required=True))
-        planned = _planned(model["name"], known)
-        wanted = {form for form in planned if form != variants.SAVED_MODEL}
+        served, tried = _planned(model["name"], known)
+        wanted = {form for form in served | tried if form != variants.SAVED_MODEL}
+        judged = model.get("samples") and (model.get("metric") or model.get("maximum_difference") is not None)
         if optimize == _AUTO and not known:
             wanted = {_UNPLANNED}
         if optimize in variants.VARIANTS and optimize != variants.NONE:
@@ -74,6 +76,7 @@ def conversions(
                 common,
                 form=form,
                 required=form == optimize,
+                unjudged=form in tried - served - {optimize} and not judged,
                 select_tf_ops=bool(model.get("select_tf_ops")) and variants.VARIANTS[form].lite,
             )
             for form in sorted(wanted)
@@ -148,8 +151,8 @@ def _batch_sizes(model: Mapping[str, Any]) -> list[int]:
     return list(model.get("batch_sizes") or allowed or ())
 
 
-def _planned(name: str, plans: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return the variants that the plans chose for a model or list as candidates."""
+def _planned(name: str, plans: Iterable[Mapping[str, Any]]) -> tuple[set[str], set[str]]:
+    """Return the variants that the plans chose for a model, and those that they list as candidates."""
     chosen = {model["form"] for plan in plans for model in plan["models"] if model["name"] == name}
     tried = {
         candidate["change"]["form"]
@@ -157,4 +160,4 @@ def _planned(name: str, plans: Iterable[Mapping[str, Any]]) -> set[str]:
         for candidate in plan["candidates"]
         if candidate["model"] == name and "form" in candidate["change"]
     }
-    return chosen | tried
+    return chosen, tried

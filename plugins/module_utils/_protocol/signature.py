@@ -39,9 +39,13 @@ class _Tensor(TypedDict):
 
 
 class TensorInfo(_Tensor, total=False):
-    """An input or an output. tensor: its name in the graph. composite, components: kind and tensors of a composite tensor, which no server supports."""
+    """An input or an output. tensor: its name in the graph. composite, components: kind and tensors of a composite tensor, which no server supports.
+
+    values_below: how many rows the smallest table has of which the values of an input select rows.
+    """
 
     tensor: str
+    values_below: int
     composite: str
     components: list[str]
 

@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, Any] = {
     "objective_p99_ms": {"type": "float"},
     "goal": {"type": "str", "choices": ["goodput", "latency"], "default": "goodput"},
     "accept_fragile": {"type": "bool", "default": False},
+    "accept_unjudged": {"type": "bool", "default": False},
     "refine": {"type": "bool", "default": True},
     "traffic": {"type": "dict", "default": {}},
     "window_s": {"type": "float", "default": 1.5},

@@ -63,6 +63,7 @@ OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues 
 
 
 _WORDS = {"gain": "faster", "open": "not decided yet"}
+_UNJUDGED = "another variant is kept only if a metric on samples judges its answers, or with accept_unjudged: true"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,6 +261,10 @@ class Trial:
         )
         return noise
 
+    def _is_judged(self) -> bool:
+        """Return whether the answers of another variant are judged, or need not be."""
+        return bool(self.options["metric"] or self.options["accept_unjudged"])
+
     def _remedy_for_nothing(self) -> str:
         if not self.options["samples"]:
             return "The requests were generated from the signature. Set samples to an .npz file that fits the model."
@@ -321,8 +326,8 @@ class Trial:
         elif tried["form"] not in self.variants:
             outcome = "failed"
             reason = f"there is no variant {tried['form']!r} of the model: its conversion was refused or not requested"
-        elif tried["form"] != best["form"] and len(candidate["change"]) > 1 and not self.options["samples"]:
-            outcome, reason = "failed", "another variant is kept only with samples to verify its answers"
+        elif tried["form"] != best["form"] and len(candidate["change"]) > 1 and not self._is_judged():
+            outcome, reason = "failed", _UNJUDGED
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
             return outcome, self._step(candidate, False, reason, None, unmeasured)
@@ -378,8 +383,8 @@ class Trial:
             self.options["metric"] or "accuracy",
             self.options["metric_goal"],
         )
-        if kept and tried["form"] != best["form"] and not self.options["samples"]:
-            kept, reason = False, f"{reason}; another variant is kept only with samples to verify its answers"
+        if kept and tried["form"] != best["form"] and not self._is_judged():
+            kept, reason = False, f"{reason}; {_UNJUDGED}"
         failures = steps.failures(measured.windows)
         if failures:
             kept, reason = False, f"{reason}; but {failures}"

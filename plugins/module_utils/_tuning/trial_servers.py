@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._capability import
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import checks
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import saved_structure, server_options
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import steps
@@ -96,6 +96,7 @@ class TrialServers:
             targets=list(sides.values()),
             samples=self._options["samples"],
             warmup=self._warmup,
+            values_below=self._values_below,
             windows=order,
             deadline_s=DEADLINE_S,
             objective_ms=self._options["objective_p99_ms"],
@@ -141,6 +142,15 @@ class TrialServers:
             follow=True,
         )
         return max((one["path"] for one in found["files"]), key=lambda path: (len(path), path), default=None)
+
+    @functools.cached_property
+    def _values_below(self) -> dict[str, int]:
+        """Return the limits of generated integers, {input: largest + 1}, for inputs that select rows of a table of the model."""
+        if self._options["samples"] or SAVED_MODEL not in self._variants:
+            return {}
+        found = saved_structure.described(self._call, self._variants[SAVED_MODEL]) or {"signatures": {}}
+        inputs = found["signatures"].get(self._options["signature"], {"inputs": {}})["inputs"]
+        return {name: tensor["values_below"] for name, tensor in inputs.items() if "values_below" in tensor}
 
     def _server(self, of: Configuration, suffix: str) -> dict[str, Any]:
         """Return the server of a configuration, and start it if necessary."""

@@ -95,6 +95,7 @@ def measure(tmp_path):
             "arrivals": None,
             "batch": 1,
             "dimensions": None,
+            "values_below": None,
             "window_s": 1,
             "window_requests": 0,
             "window_max_s": 60,
@@ -440,6 +441,23 @@ def test_unknown_dimensions_are_as_long_as_requested(serve, measure, dimensions,
     measure([server.target("grpc")], run=run)
     sent = wire.message("tensorflow.serving.PredictRequest").FromString(bytes.fromhex(server.stop()["last"])).inputs
     assert {name: [dim.size for dim in tensor.tensor_shape.dim] for name, tensor in sent.items()} == shapes
+
+
+def test_integers_are_below_their_limit(serve, measure):
+    server = serve("--digest", "--metadata", metadata(ids=(9, (-1, 500)), flag=(9, (-1, 500))))
+
+    def run(request):
+        return generator.measure(dict(request, samples=None, values_below={"ids": 1000}, window_s=0.3, warmup_max_s=0))
+
+    measure([server.target("grpc")], run=run)
+    sent = wire.message("tensorflow.serving.PredictRequest").FromString(bytes.fromhex(server.stop()["last"])).inputs
+    ids, flag = (numpy.frombuffer(sent[name].tensor_content, "int64") for name in ("ids", "flag"))
+    assert 900 < ids.max() < 1000 and 0 <= ids.min() < 100 and set(flag) == {0, 1}
+    with pytest.raises(FleetError, match=r"^values_below: 'idx' is not known; allowed: flag, ids"):
+        measure(
+            [serve("--metadata", metadata(ids=(9, (-1,)), flag=(9, (-1,)))).target("grpc")],
+            run=lambda request: generator.measure(dict(request, samples=None, values_below={"idx": 3})),
+        )
 
 
 def test_a_dimension_of_an_input_that_is_not_there_is_one_clear_line(serve, measure):

@@ -19,6 +19,7 @@ PLAIN = {
     "arrivals": None,
     "batch": 1,
     "dimensions": None,
+    "values_below": None,
     "window_s": 5.0,
     "window_requests": 0,
     "window_max_s": 120.0,
@@ -32,7 +33,7 @@ PLAIN = {
 
 
 def test_windows_default_to_each_target_once_and_nothing_else_changes():
-    assert load_test.checked(PLAIN) == dict(PLAIN, windows=["a", "b"], batch={1: 1}, dimensions={})
+    assert load_test.checked(PLAIN) == dict(PLAIN, windows=["a", "b"], batch={1: 1}, dimensions={}, values_below={})
     assert load_test.checked(dict(PLAIN, windows=["a", "b", "b", "a"]))["windows"] == ["a", "b", "b", "a"]
 
 
@@ -64,6 +65,8 @@ def test_windows_default_to_each_target_once_and_nothing_else_changes():
         ({"batch": {1: "often"}}, "batch[1]: 'often' is not a number."),
         ({"dimensions": {"ids": 0}}, "dimensions.ids: 0 is out of range; allowed: 1 to 1000000."),
         ({"dimensions": {"*": "long"}}, "dimensions.*: 'long' is not a number."),
+        ({"values_below": {"ids": 0}}, "values_below.ids: 0 is out of range; allowed: 1 to 2147483648."),
+        ({"values_below": {"ids": 2.5}}, "values_below.ids: 2.5 is not a whole number."),
         ({"arrivals": "/a.txt"}, "arrivals: it applies only to an open loop. Omit it, or set loop: open."),
         ({"window_s": 0.0}, "window_s: 0.0 is out of range; allowed: 0.1 to 3600 s."),
         ({"window_s": float("nan")}, "window_s: nan is out of range; allowed: 0.1 to 3600 s."),

@@ -47,6 +47,24 @@ def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
     assert [(one["form"], one["required"]) for one in found] == expected and all(one["model"] is model for one in found)
 
 
+@pytest.mark.parametrize(
+    "model, plans, unjudged",
+    [
+        ({}, [plan("saved_model", "tflite_int8")], True),
+        ({"samples": "/s.npz"}, [plan("saved_model", "tflite_int8")], True),
+        ({"samples": "/s.npz", "metric": "accuracy"}, [plan("saved_model", "tflite_int8")], False),
+        ({"samples": "/s.npz", "maximum_difference": 0.1}, [plan("saved_model", "tflite_int8")], False),
+        # A plan serves it, or the user named it: it is made only if it is judged.
+        ({}, [plan("tflite_int8")], False),
+        ({}, [plan("saved_model", "tflite_int8"), plan("tflite_int8")], False),
+        ({"optimize": "tflite_int8"}, [plan("saved_model", "tflite_int8")], False),
+    ],
+)
+def test_what_nothing_judges_is_made_only_to_be_measured(model, plans, unjudged):
+    found = conversions([{"name": "m", "source": "/s", **model}], plans)
+    assert [(one["form"], one["unjudged"]) for one in found] == [("none", False), ("tflite_int8", unjudged)]
+
+
 def test_an_unknown_wish_is_one_clear_line():
     with pytest.raises(
         FleetError, match=r"tfserving_models\[0\].optimize: 'tflite_int' is not known.*did you mean tflite_int8"

@@ -48,7 +48,10 @@ def test_recorded_arrivals_are_sent_as_they_were_or_at_another_rate():
         ({"rate_rps": float("nan")}, "traffic.rate_rps: nan is not a finite number."),
         ({"rate_rps": "often"}, "traffic.rate_rps: 'often' is not a number."),
         ({"arrivals": ["/a"]}, "traffic.arrivals: ['/a'] is not a text."),
-        ({"arrivals": ""}, "traffic.arrivals: the path is empty. Remove arrivals, or set it to the path of a file on the host."),
+        (
+            {"arrivals": ""},
+            "traffic.arrivals: the path is empty. Remove arrivals, or set it to the path of a file on the host.",
+        ),
         ({"batch_sizes": []}, "traffic.batch_sizes: it is empty. Set at least one number of examples."),
         ({"batch_sizes": [0]}, "traffic.batch_sizes: 0 is out of range; allowed: 1 to 1000000."),
         ({"batch_sizes": {4: -1}}, "traffic.batch_sizes[4]: -1 is out of range; allowed: 0.001 to 1000000."),

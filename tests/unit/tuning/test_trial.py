@@ -119,6 +119,7 @@ def trial_options(**changes):
 
 def tuned(protocol, *candidates, host=None, say=lambda text: None, clock=time.monotonic, **changes):
     changes.setdefault("start", {"protocol": protocol})
+    changes.setdefault("accept_unjudged", changes.get("samples", "") is not None)
     tried = [{"name": name, "change": change} for name, change in candidates]
     given = trial_options(candidates=tried, **changes)
     controller = trial.Controller((host or Host()).call, say, "web-1", clock)
@@ -401,10 +402,12 @@ def test_without_samples_settings_are_tuned_and_another_variant_is_only_reported
     found = tuned("grpc", LITE, THREADS, host=host, samples=None)
     lite, threads = found["steps"][:2]
     assert lite["kept"] is False and lite["gain"] == pytest.approx(LITE_TIMES - 1, abs=0.01)
-    assert "another variant is kept only with samples to verify its answers" in lite["reason"]
+    assert "another variant is kept only if a metric on samples judges its answers" in lite["reason"]
     assert threads["kept"] is True and found["configuration"]["form"] == "saved_model"
     assert found["method"]["requests_from"] == "signature"
     assert tuned("grpc", LITE)["method"]["requests_from"] == "samples"
+    accepted = tuned("grpc", LITE, samples=None, accept_unjudged=True)
+    assert accepted["configuration"]["form"] == "tflite_dynamic_range"
 
 
 @pytest.mark.parametrize(
