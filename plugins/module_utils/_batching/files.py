@@ -136,7 +136,7 @@ def _agree(server: dict[str, Any], threads: Mapping[str, Any]) -> None:
             raise FleetError(
                 f"{value} here and {server[name]} elsewhere, but the threads belong to the whole server",
                 where=name,
-                remedy="Set it once, outside models.",
+                remedy=f"Set {name} once for all models, not in single entries of models.",
             )
 
 

@@ -177,7 +177,7 @@ def require(text: str, architecture: str | None = None) -> CpuText:
         raise FleetError(
             f"{damaged!r} is not a CPU flag: the text was changed or shortened",
             where="cpu_capability",
-            remedy="Pass the whole content of /proc/cpuinfo, as a file or unformatted.",
+            remedy="Pass the whole content of /proc/cpuinfo, as a file or a text with its line breaks.",
         )
     if shown == "i686" and _is_cut(text, [core["flags"] for core in _cores(text) if core.get("flags")]):
         raise FleetError(

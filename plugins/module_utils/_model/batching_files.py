@@ -142,7 +142,11 @@ def _unpublished(model: Mapping[str, Any], check_mode: bool) -> str:
     """Return a warning in check mode that a model has no version to write for; raise FleetError otherwise."""
     where = f"models: {model['name']}"
     if model["directory"] is None:
-        raise FleetError("directory is not set, but per_model needs the directory of each model", where=where)
+        raise FleetError(
+            "directory is not set, but per_model needs the directory of each model",
+            where=where,
+            remedy="Set directory to the folder of the model's versions.",
+        )
     there = ", ".join(map(str, sorted(_versions(model["directory"])))) or "none"
     what = f"{'a version' if model['version'] is None else 'version ' + str(model['version'])} is missing in {model['directory']}; present: {there}"
     if not check_mode:
