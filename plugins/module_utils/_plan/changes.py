@@ -84,7 +84,7 @@ def _of_model(
     served: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
 ) -> Iterator[str]:
     if served is None:
-        yield f"{model['name']}: not served yet"
+        yield f"{model['name']}: would be served; no server serves it now"
         return
     server, running = served
     planned = served_models.planned(dict(plan, server=wanted))

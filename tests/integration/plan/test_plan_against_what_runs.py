@@ -91,7 +91,10 @@ def test_planned_converted_deployed_and_planned_again(machine):
         "-e",
         "tfserving_plan_path=plan.json",
     )
-    assert code == 0 and "CHANGES that a deployment would make half: not served yet [here]" in said, said[-3000:]
+    assert (
+        code == 0
+        and "CHANGES that a deployment would make half: would be served; no server serves it now [here]" in said
+    ), said[-3000:]
     assert predicted(said) == [2.5, 4.0]
     # A deployment alone does not know what an earlier plan chose, so the inventory has its flags.
     chosen = json.loads((machine.directory / "plan.json").read_text(encoding="utf-8"))["here"]["server"]["flags"]
@@ -107,7 +110,7 @@ def test_planned_converted_deployed_and_planned_again(machine):
     }
     code, said = machine.play("tfserving.fleet.plan", "--tags", "offline", **wanted)
     for words in (
-        "thrice: not served yet",
+        "thrice: would be served; no server serves it now",
         "half: batching.max_batch_size: none -> 8",
         "half: environment.TF_ENABLE_ONEDNN_OPTS: none -> 0",
         "half: flags.rest_api_timeout_in_ms: 30000 -> 5000",
@@ -122,4 +125,4 @@ def test_planned_converted_deployed_and_planned_again(machine):
     code, said = machine.play("tfserving.fleet.plan", tfserving_models=[])
     assert code == 0 and "CHANGES that a deployment would make nothing" in said, said[-3000:]
     code, said = machine.play("tfserving.fleet.plan")
-    assert code == 0 and "half: not served yet [here]" in said, said[-3000:]
+    assert code == 0 and "half: would be served; no server serves it now [here]" in said, said[-3000:]

@@ -394,7 +394,7 @@ def test_asking_what_runs_costs_one_task_a_host_and_another_where_it_changed(fle
     names = known_fleet(fleet, 6)
     code, output, tasks = fleet.run(dict.fromkeys(names, here))
     assert code == 0, output[-2000:]
-    assert sum(tasks.values()) <= 2 * len(names) + 5 and "digits: not served yet" in output
+    assert sum(tasks.values()) <= 2 * len(names) + 5 and "digits: would be served; no server serves it now" in output
     code, output, tasks = fleet.run(dict.fromkeys(names, here))
     assert code == 0 and sum(tasks.values()) <= len(names) + 5, tasks
 

@@ -161,7 +161,8 @@ def test_threads_of_a_model_become_the_servers():
         (
             [model("a", {"num_batch_threads": 5}), model("b", {"num_batch_threads": 6})],
             {},
-            "models: b: num_batch_threads: 6 here and 5 elsewhere, but the threads belong to the whole server. Set num_batch_threads once for all models, not in single entries of models.",
+            "models: b: num_batch_threads: 6 here and 5 elsewhere, but the threads belong to the whole server. "
+            "Set num_batch_threads once for all models, not in single entries of models.",
         ),
         (
             [model("a", {"num_batch_threads": 5})],

@@ -63,8 +63,8 @@ def test_what_runs_as_planned_differs_in_nothing():
 
 
 def test_what_deploying_would_change():
-    assert differences(PLAN, []) == ["digits: not served yet"]
-    assert differences(PLAN, [server(state="stopped")]) == ["digits: not served yet"]
+    assert differences(PLAN, []) == ["digits: would be served; no server serves it now"]
+    assert differences(PLAN, [server(state="stopped")]) == ["digits: would be served; no server serves it now"]
     older = server(
         image="tensorflow/serving:2.19.1",
         flags={"max_num_load_retries": 5, "enable_profiler": False, "grpc_max_threads": 64},
@@ -105,7 +105,7 @@ def test_servers_of_one_gpu_each():
     several = dict(PLAN, server=dict(PLAN["server"], devices=parts[0]["devices"], per_gpu=parts))
     running = [server(name=f"digits{part['suffix']}", copy_of="digits", devices=part["devices"]) for part in parts]
     assert differences(several, running) == []
-    assert differences(several, running[:1]) == ["GPU 0000:01:00.0: digits: not served yet"]
+    assert differences(several, running[:1]) == ["GPU 0000:01:00.0: digits: would be served; no server serves it now"]
     assert differences(several, [server(devices=[])])[0].startswith("GPU 0000:00:00.0: digits: devices: none -> [")
     assert differences(several, [running[0], dict(running[1], cpu_set="0-1")]) == [
         "GPU 0000:01:00.0: digits: cpu_set: 0-1 -> none"
@@ -198,7 +198,7 @@ def test_servers_that_could_not_be_seen_are_not_taken_for_gone():
         and found["old"]["differences"] == []
         and found["gone"]["reason"] == "the host cannot be reached"
     )
-    assert found["laptop"]["differences"] == ["digits: not served yet"]
+    assert found["laptop"]["differences"] == ["digits: would be served; no server serves it now"]
     assert fleet_plans.news(plans, hosts, "asked") == ["laptop"]
 
 
@@ -212,7 +212,7 @@ def test_the_page_tells_what_would_change_and_how_that_is_known():
     }
     text = plan_text.text(plans, running=known)
     assert text.endswith("""CHANGES that a deployment would make
-  digits: not served yet   [a]
+  digits: would be served; no server serves it now   [a]
   not checked now, compared with what ran when it was last checked: timed out   [b]
   unknown what runs   [c, d]
 """)
