@@ -194,7 +194,7 @@ def require(text: str, architecture: str | None = None) -> CpuText:
         raise FleetError(
             f"the text is from {shown}, not from {architecture}",
             where="architecture",
-            remedy="Leave it out, or pass the text that belongs to it.",
+            remedy="Leave architecture out, or pass the text of a host with this architecture.",
         )
     if not found["cpu"]["flags"]:
         raise FleetError(

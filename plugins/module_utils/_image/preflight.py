@@ -48,7 +48,7 @@ def jobs(facts: BuilderFacts, wanted: Needs) -> tuple[int, list[str]]:
         raise FleetError(
             f"the build needs {wanted['disk_mib']} MiB of disk space; {facts['disk_free_mib']} MiB are free where the engine stores its images",
             where="disk",
-            remedy="Free disk space, build on another host, or set a lower disk_mib.",
+            remedy="Free disk space, or build on another host. If you know that the build needs less, lower disk_mib.",
         )
     fitting: int = (facts["memory_mib"] - reserve) // per_job
     if fitting < 1:

@@ -248,7 +248,7 @@ def unpack(archive: str, partial: Partial) -> None:
         raise FleetError(
             f"cannot read the archive: {archive_errors.why(fault)}",
             where=archive,
-            remedy=f"Allowed: {', '.join(versions.ARCHIVES)}.",
+            remedy=f"Copy it again, or use a complete archive of another format: {', '.join(versions.ARCHIVES)}.",
         ) from fault
 
 

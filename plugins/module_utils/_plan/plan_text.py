@@ -223,7 +223,9 @@ def _details(
         )
         return
     if plan["models"]:
-        yield from _listed("server", [f"{plan['backend']}, {plan['image'] or 'as release ' + plan['release']}"], width)
+        yield from _listed(
+            "server", [f"{plan['backend']}, {plan['image'] or 'with the API of ' + plan['release']}"], width
+        )
         yield from _listed("models", [_of_model(model) for model in plan["models"]], width)
     yield from _listed(
         "flags", _joined(f"--{name}={shown(value)}" for name, value in sorted(plan["server"]["flags"].items())), width

@@ -73,8 +73,10 @@ def check(options: Mapping[str, Any]) -> None:
         bounded("objective_p99_ms", options["objective_p99_ms"], 0.001, 1000 * LONGEST_S, "ms")
     if options["budget_min"] is not None:
         bounded("budget_min", options["budget_min"], 0.1, 10000, "minutes")
-    if (options["backend"] == "docker") != bool(options["image"]):
-        raise FleetError("the backend docker needs an image, and the other backends do not use one", where="image")
+    if options["backend"] == "docker" and not options["image"]:
+        raise FleetError("the backend docker needs an image", where="image", remedy="Set one.")
+    if options["backend"] != "docker" and options["image"]:
+        raise FleetError(f"the backend {options['backend']} does not use an image", where="image", remedy="Omit it.")
     if options["metric"] and not options["samples"]:
         raise FleetError("a metric needs samples, but samples is not set", where="metric")
     task_metrics.check_function(options["metric"], options["metric_function"])

@@ -111,7 +111,7 @@ def test_the_page_of_one_host():
     )
     assert "SHARED" not in plan_text.text({"web": plan()})
     embedded = plan_text.text({"web": plan(image=None, backend="embedded")})
-    assert "  embedded 2.20.0  " in embedded and "  server      embedded, as release 2.20.0\n" in embedded
+    assert "  embedded 2.20.0  " in embedded and "  server      embedded, with the API of 2.20.0\n" in embedded
 
 
 def test_long_lines_are_wrapped_below_their_beginning():
