@@ -166,7 +166,10 @@ def compare(pairs: Sequence[Pair], scatter: Scatter, rules: Rules, left: int = 0
     elif mean > threshold and (count > 1 or left <= 0):
         verdict, why = "gain", f"faster, beyond {noise}"
     elif left > 0 and mean + rules.optimism * error < _needed(rules, deviation, degrees + left, count + left):
-        verdict, why = "unlikely", f"{left} more pairs are unlikely to show a gain worth keeping"
+        verdict, why = (
+            "unlikely",
+            f"{left} more pair{'s are' if left != 1 else ' is'} unlikely to show a gain worth keeping",
+        )
     elif mean > threshold:
         why = "a gain needs a second pair"
     elif mean > worth:
