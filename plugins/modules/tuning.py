@@ -356,5 +356,5 @@ actions:
   returned: in check mode
   type: list
   elements: str
-  sample: ["Measure REST to gRPC: JSON is slow for lists of numbers; how slow depends on the size of the tensors"]
+  sample: ["Measure clients from REST to gRPC: JSON is slow for lists of numbers; how slow depends on the size of the tensors"]
 """

@@ -65,7 +65,7 @@ def downloader_rules(mirrors: Mapping[str, str] | None) -> str:
 def _sources(text: str, _fix: Fix) -> str:
     changed, count = _FETCHES.subn(f"ADD {SOURCES} /tensorflow-serving/", text)
     if count != 1:
-        raise _unlike(f"fetches its sources {count} times")
+        raise _unlike(f"has {count} commands that fetch the sources, not 1")
     return changed
 
 

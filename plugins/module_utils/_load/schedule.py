@@ -55,7 +55,7 @@ def recorded(lines: Sequence[str], rate_rps: float | None, where: str) -> list[f
         times.append(at)
     if not times or times[0] == times[-1] or len(times) > MOST_ARRIVALS:
         raise FleetError(
-            f"it has {len(times)} arrival times; needed: 2 different ones to {MOST_ARRIVALS}",
+            f"it has {len(times)} arrival times; needed: 2 to {MOST_ARRIVALS}, not all equal",
             where=where,
             remedy="Write one time in seconds in each line, in order.",
         )

@@ -97,7 +97,7 @@ def _of_server(served: Served) -> Iterator[dict[str, Any]]:
         reason = "more REST requests at once; the default is 4 threads for each CPU"
         yield _candidate("REST threads", {"flags": rest_threads}, reason)
     reason = "JSON is slow for lists of numbers; how slow depends on the size of the tensors"
-    yield _candidate("REST to gRPC", {"protocol": "grpc"}, reason)
+    yield _candidate("clients from REST to gRPC", {"protocol": "grpc"}, reason)
 
 
 def _is_open(served: Served, flag: str) -> bool:

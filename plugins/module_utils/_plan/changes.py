@@ -45,7 +45,7 @@ def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -
         else []
     )
     gone = [] if plan["refusals"] and not planned else sorted(set(served) - set(planned))
-    return found + [f"{name}: served by {served[name][0]['name']}, but not in the plan" for name in gone]
+    return found + [f"{name}: served by {served[name][0]['name']}, which is not in the plan and stays" for name in gone]
 
 
 def _of_part(plan: Mapping[str, Any], part: Mapping[str, Any], started: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -26,7 +26,7 @@ _REASONS = {
     "max_num_load_retries": "versions appear only when complete, so a failed load means a broken model: the server reports it at once, not after 5 minutes",
     "num_load_threads": "with the default of 0, one version that loads slowly or is retried delays all other versions, including those of other models",
     "enable_profiler": "the profiler answers anyone who can reach the serving port",
-    "grpc_max_threads": "at least 64, 4 for each CPU, and 2 full batches: the server rejects calls while all are busy (Server Threadpool Exhausted)",
+    "grpc_max_threads": "the largest of 64, 4 for each CPU, and 2 full batches: the server rejects calls while all are busy (Server Threadpool Exhausted)",
 }
 
 # Flags that the role tfs_server sets from other variables, and the names of these. It takes the flags in
@@ -138,7 +138,8 @@ def choose_environment(draft: Draft, host: Host, wanted: dict[str, Any], release
         )
         draft.warn(
             "oneDNN is on (TensorFlow's library of CPU kernels): if a model has convolutions, one request whose input has the wrong number of dimensions can "
-            "crash the whole server; check the shapes before requests reach it, or set TF_ENABLE_ONEDNN_OPTS: '0' in tfserving_environment"
+            "crash the whole server; set TF_ENABLE_ONEDNN_OPTS: '0' in tfserving_environment, or check the shapes before requests reach it "
+            "and accept the risk (tfs_server_accept_fragile)"
         )
     else:
         draft.decide("oneDNN", "off", "TensorFlow's default on this CPU; on is a candidate for tuning")

@@ -94,7 +94,14 @@ def test_the_report_holds_every_figure_that_was_promised(finished):
     assert set(host["class"]) == {"image", "tuning"} and host["plan"]["backend"] == "embedded"
     onednn = "oneDNN on" if _no_vnni(host) else "oneDNN off"
     names = [step["name"] for step in report["steps"]]
-    given = {"TensorFlow Lite", "batching", "TensorFlow Lite and batching", "threads", onednn, "REST to gRPC"}
+    given = {
+        "TensorFlow Lite",
+        "batching",
+        "TensorFlow Lite and batching",
+        "threads",
+        onednn,
+        "clients from REST to gRPC",
+    }
     assert set(names[:6]) == given
     # Then the others on top of what was kept, other values of the numbers that were kept, and what was not decided yet.
     later = [name.replace(", longer", "") for name in names[6:]]

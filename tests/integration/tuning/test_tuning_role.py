@@ -30,7 +30,7 @@ MODULE = """
         samples: "{{ models }}/samples.jsonl"
         state_directory: "{{ tfserving_state_directory }}"
         cpus: "0-1"
-        candidates: [{name: REST to gRPC, change: {protocol: grpc}, reason: it has less to parse}]
+        candidates: [{name: clients from REST to gRPC, change: {protocol: grpc}, reason: it has less to parse}]
         start: "{{ start | default({}) }}"
         metric: "{{ metric | default(omit) }}"
         traffic: "{{ traffic | default(omit) }}"
@@ -130,7 +130,7 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
     (tmp_path / "elsewhere" / "1").mkdir(parents=True)
     (models / "linked" / "saved_model").symlink_to(tmp_path / "elsewhere")
     status, said = play(tmp_path, MODULE, "--check", "-v", models=str(models))
-    assert status == 0 and "Measure REST to gRPC: it has less to parse" in said, said
+    assert status == 0 and "Measure clients from REST to gRPC: it has less to parse" in said, said
     for wrong, words in (
         ({"start": {"form": "nix"}}, "start.form: 'nix' is not known; allowed: saved_model."),
         ({"start": {"batching": {"max_bach": 1}}}, "start.batching.parameter: 'max_bach' is not known"),

@@ -166,7 +166,7 @@ def test_docker_files_get_the_mends_digests_and_mirrors():
     assert "https://mirror.example/pypa/pip/3.9/get-pip.py" in done
     assert "tarball" not in done and f"ADD {dockerfile.SOURCES} /tensorflow-serving/" in done
     assert dockerfile.base_images(text) == ["ubuntu:20.04"]
-    with pytest.raises(FleetError, match="fetches its sources 0 times"):
+    with pytest.raises(FleetError, match="has 0 commands that fetch the sources, not 1"):
         dockerfile.fixed("FROM scratch\n", made, True)
 
 

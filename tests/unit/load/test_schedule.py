@@ -62,9 +62,9 @@ def test_a_recording_is_sent_from_a_random_place_and_again_after_its_end():
         (["1", "2", "1.5"], "f: line 3, '1.5', is before the line above."),
         (
             ["3"],
-            "f: it has 1 arrival times; needed: 2 different ones to 1000000. Write one time in seconds in each line, in order.",
+            "f: it has 1 arrival times; needed: 2 to 1000000, not all equal. Write one time in seconds in each line, in order.",
         ),
-        (["3", "3"], "f: it has 2 arrival times; needed: 2 different ones to 1000000."),
+        (["3", "3"], "f: it has 2 arrival times; needed: 2 to 1000000, not all equal."),
     ],
 )
 def test_a_file_without_arrival_times_is_one_clear_line(lines, text):

@@ -393,9 +393,12 @@ def test_what_a_tuning_may_try():
         "oneDNN on",
         "TensorFlow Lite interpreters",
         "REST threads",
-        "REST to gRPC",
+        "clients from REST to gRPC",
     ]
-    assert found["REST to gRPC"]["change"] == {"protocol": "grpc"} and "JSON" in found["REST to gRPC"]["reason"]
+    assert (
+        found["clients from REST to gRPC"]["change"] == {"protocol": "grpc"}
+        and "JSON" in found["clients from REST to gRPC"]["reason"]
+    )
     assert found["batching"]["model"] == "m" and "max_batch_size" in found["batching"]["change"]["batching"]
     assert found["TensorFlow Lite"]["change"] == {"form": "tflite_dynamic_range"}
     assert found["oneDNN on"]["change"] == {"environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}

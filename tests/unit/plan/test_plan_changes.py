@@ -87,7 +87,7 @@ def test_what_deploying_would_change():
     secret = server(environment={"DB_PASSWORD": "hunter2"})
     assert differences(PLAN, [secret]) == ["digits: environment.DB_PASSWORD: another value (not shown)"]
     assert differences(PLAN, [server(), server(name="old", model={"name": "letters"})]) == [
-        "letters: served by old, but not in the plan"
+        "letters: served by old, which is not in the plan and stays"
     ]
 
 
@@ -141,7 +141,7 @@ def test_a_host_whose_plan_is_refused_keeps_what_it_serves():
     refused = plan(dict(HOST, cpu=dict(HOST["cpu"], flags=[])), {"version": "2.20.0", "models": [{"name": "digits"}]})
     assert refused["refusals"] and differences(refused, [server()]) == []
     nothing = plan(HOST, {"models": []})
-    assert differences(nothing, [server()]) == ["digits: served by digits, but not in the plan"]
+    assert differences(nothing, [server()]) == ["digits: served by digits, which is not in the plan and stays"]
 
 
 def test_an_embedded_server_is_described_by_what_it_left():

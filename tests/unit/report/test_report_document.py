@@ -52,7 +52,7 @@ def test_holds_what_the_issue_lists():
     assert made["hosts"][0]["class"] == {"image": "x86-64-v4", "tuning": "x86-64-v4+avx512_bf16+avx512_vnni-amd-2c-1n"}
     assert made["hosts"][0]["plan"]["decisions"][0]["subject"] == "backend"
     assert [step["name"] for step in made["steps"]] == [
-        "REST to gRPC",
+        "clients from REST to gRPC",
         "Batching on",
         "SavedModel to TensorFlow Lite (dynamic range)",
         "oneDNN off",

@@ -126,7 +126,7 @@ def tuned(protocol, *candidates, host=None, say=lambda text: None, clock=time.mo
     return trial.tune(controller, given, False)["tuning"]
 
 
-MOVE, LITE = ("REST to gRPC", {"protocol": "grpc"}), ("TensorFlow Lite", {"form": "tflite_dynamic_range"})
+MOVE, LITE = ("clients from REST to gRPC", {"protocol": "grpc"}), ("TensorFlow Lite", {"form": "tflite_dynamic_range"})
 BATCHING = ("batching", {"batching": {"max_batch_size": 16}})
 THREADS = ("threads", {"flags": {"tensorflow_intra_op_parallelism": 1}})
 BOTH = ("both", {**LITE[1], **BATCHING[1]})
