@@ -54,9 +54,9 @@ def _of_container(servers: server_containers.Servers, name: str, roles: transact
     configuration = server_containers.described(inspected)
     if configuration is None:
         raise FleetError(
-            "its labels do not describe a server",
+            "the container's labels do not describe a server",
             where=f"container {name}",
-            remedy="Deploy the server again, or remove it with state: absent.",
+            remedy="Deploy the server again, or remove the container with state: absent.",
         )
     return running_server.running(
         configuration,

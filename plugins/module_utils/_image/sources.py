@@ -128,7 +128,7 @@ class Sources:
             raise FleetError(
                 f"this is not a complete tar archive: {archive_errors.why(fault)}",
                 where=urls.public(self.wanted["archive"]),
-                remedy="Use the archive of a release's sources.",
+                remedy="Download it again. It must be the archive of the sources of a TensorFlow Serving release.",
             ) from None
         for candidate in (members, _without_top(members)):
             found = _tree_id(candidate)

@@ -265,7 +265,7 @@ def _warm_up(request: Mapping[str, Any], sampled: _Samples, ask: Ask) -> list[in
         return []
     if sampled.inputs is None:
         raise FleetError(
-            "no inputs can be generated for this signature, so its warm-up requests need samples",
+            "warm-up requests of these sizes need samples, because no inputs can be generated for this signature",
             where="batch_sizes",
             remedy="Set samples.",
         )

@@ -63,7 +63,9 @@ def from_records(content: bytes, path: str, tensors: Mapping[str, TensorInfo], s
         records = [bytes(record) for record in tfrecord.records(content)]
         examples = [_features(record) for record in records]
     except (ValueError, TypeError, AttributeError, OverflowError, MemoryError, struct.error) as fault:
-        raise FleetError(f"not a TFRecord file of PredictionLog or tf.Example messages: {fault}", where=path) from fault
+        raise FleetError(
+            f"cannot be read as a TFRecord file of PredictionLog or tf.Example messages: {fault}", where=path
+        ) from fault
     found = _columns(
         [{LABELS if name == "label" else name: array for name, array in example.items()} for example in examples], path
     )

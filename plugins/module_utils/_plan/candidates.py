@@ -50,7 +50,7 @@ def _of_models(served: Served) -> Iterator[dict[str, Any]]:
             yield _candidate(f"batching{name}", batching, reason, model)
         if lite and batching:
             reason = "both together can be faster even if each alone is slower"
-            yield _candidate(f"TensorFlow Lite and batching{name}", {**_LITE, **batching}, reason, model)
+            yield _candidate(f"TensorFlow Lite with batching{name}", {**_LITE, **batching}, reason, model)
 
 
 def _batching(served: Served, model: dict[str, Any], made: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -97,7 +97,7 @@ def test_the_report_holds_every_figure_that_was_promised(finished):
     given = {
         "TensorFlow Lite",
         "batching",
-        "TensorFlow Lite and batching",
+        "TensorFlow Lite with batching",
         "threads",
         onednn,
         "clients from REST to gRPC",

@@ -63,7 +63,7 @@ def test_json_lines(tmp_path):
         (b'{"inputs": {"x": [1, null]}}\n', "neither all numbers nor all texts"),
         (b"[1, 2]\n", "line 1 is not"),
         (b'{\n "inputs": {"x": 1}\n}\n', "line 1 is not"),
-        (tfrecord.frame(b"\xff\xff"), "not a TFRecord file of PredictionLog or tf.Example messages"),
+        (tfrecord.frame(b"\xff\xff"), "cannot be read as a TFRecord file of PredictionLog or tf.Example messages"),
         (tfrecord.frame(b"")[:-1], "is truncated"),
     ],
 )

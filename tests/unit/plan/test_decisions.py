@@ -388,7 +388,7 @@ def test_what_a_tuning_may_try():
     assert list(found) == [
         "TensorFlow Lite",
         "batching",
-        "TensorFlow Lite and batching",
+        "TensorFlow Lite with batching",
         "threads",
         "oneDNN on",
         "TensorFlow Lite interpreters",
@@ -404,7 +404,7 @@ def test_what_a_tuning_may_try():
     assert found["oneDNN on"]["change"] == {"environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}}
     threads = {"tensorflow_intra_op_parallelism": 1, "tensorflow_inter_op_parallelism": 4}
     assert found["threads"]["change"] == {"flags": threads}
-    both = found["TensorFlow Lite and batching"]["change"]
+    both = found["TensorFlow Lite with batching"]["change"]
     assert both == {**found["TensorFlow Lite"]["change"], **found["batching"]["change"]}
     assert [one["model"] for one in found.values()] == ["m", "m", "m", None, None, None, None, None]
     assert all(one["reason"] for one in found.values())
@@ -426,8 +426,8 @@ def test_what_a_tuning_may_try():
         (host(), request(flags={"tensorflow_inter_op_parallelism": 2}), "threads", "batching"),
         (host(), request(models=[{"name": "a"}, {"name": "b"}]), "batching", "TensorFlow Lite (b)"),
         (host(cpu={"usable": 1.0}), request(), "threads", "batching"),
-        (host(), request(HALF), "TensorFlow Lite and batching", "threads"),
-        (host(), request({"optimize": "none"}), "TensorFlow Lite and batching", "batching"),
+        (host(), request(HALF), "TensorFlow Lite with batching", "threads"),
+        (host(), request({"optimize": "none"}), "TensorFlow Lite with batching", "batching"),
         (host(), request({"optimize": "none"}), "TensorFlow Lite interpreters", "batching"),
         (host(), request(version="2.5.1"), "TensorFlow Lite interpreters", "TensorFlow Lite"),
         (host(), request(backend="embedded"), "TensorFlow Lite interpreters", "TensorFlow Lite"),
