@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, trial
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, trial, upgrade
 from ansible_collections.tfserving.fleet.plugins.plugin_utils import _embedded_program, _output
 
 
@@ -28,7 +28,8 @@ class ActionModule(ActionBase):
                 lambda text: _output.say(f"  {text}"),
                 task_vars["inventory_hostname"],
             )
-            return dict(result, **trial.tune(controller, arguments, self._task.check_mode))
+            tune = upgrade.gate if arguments["upgrade"] else trial.tune
+            return dict(result, **tune(controller, arguments, self._task.check_mode))
         except FleetError as fault:
             return dict(result, failed=True, msg=str(fault))
 

@@ -242,6 +242,27 @@ options:
       - Measures nothing if the file holds no change, or if this host measured or confirmed it before.
     type: bool
     default: false
+  upgrade:
+    description:
+      - A running server and the one that would replace it. The module then only compares these two, and fails if the new one must not replace the running one.
+        It changes nothing on the host. It ignores O(candidates), and takes only C(protocol) of O(start).
+      - Compares images, flags, environment, batching, folders and version policies of the model O(name). Both sides are trial servers, and the running server
+        goes on serving. Secret variables are not passed to them.
+      - Fails if the running server is shown to be faster by more than O(minimum_gain), if O(metric) of the new one is worse by more than O(allowed_loss), if
+        its p99 misses O(objective_p99_ms) by more than that of the running one, if more of its requests fail, or if it cannot be measured.
+      - Measures nothing if no server of this name serves the model on the host, or if nothing that it compares differs.
+      - Versions in a folder whose newest version the running server serves are already served, so they are not compared.
+    type: dict
+    suboptions:
+      running:
+        description: Servers of the host, as M(tfserving.fleet.model_server_info) returns them.
+        type: list
+        elements: dict
+        required: true
+      desired:
+        description: Server to deploy, C(server) of M(tfserving.fleet.host_plan).
+        type: dict
+        required: true
 extends_documentation_fragment:
   - tfserving.fleet.attributes
 attributes:
@@ -292,7 +313,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tuning:
-  description: What was measured, what it gained and what was kept. Null in check mode, and if O(repeat) has nothing to repeat.
+  description: What was measured, what it gained and what was kept. Null in check mode, with O(upgrade), and if O(repeat) has nothing to repeat.
   returned: always
   type: dict
   contains:
@@ -351,6 +372,11 @@ tuning:
       description: How the module measured, with the number of void windows and why they were void.
       type: dict
       sample: {loop: closed, concurrency: 8, window_s: 1.0, rounds: 2, instances: 28, confidence: 0.95, minimum_gain: 0.03, void_windows: 0, void_reasons: []}
+msg:
+  description: What the deployment changes, or how the running server compares with the new one.
+  returned: with O(upgrade)
+  type: str
+  sample: "digits: first deployment on web-1, so there is nothing to compare."
 actions:
   description: Measurements that the module would make.
   returned: in check mode

@@ -51,6 +51,13 @@ ARGUMENTS: dict[str, Any] = {
     "tuning_class": {"type": "str"},
     "release": {"type": "str"},
     "repeat": {"type": "bool", "default": False},
+    "upgrade": {
+        "type": "dict",
+        "options": {
+            "running": {"type": "list", "elements": "dict", "required": True},
+            "desired": {"type": "dict", "required": True},
+        },
+    },
     "seed": {"type": "int", "default": 1},
 }
 

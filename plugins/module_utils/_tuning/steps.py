@@ -85,31 +85,39 @@ def cpu_sets(usable: Iterable[int]) -> tuple[list[int] | None, list[int] | None,
     return usable[share:], usable[:share], None
 
 
-def judge(
-    comparison: Comparison | None,
+def judge(comparison: Comparison | None, accuracy: BeforeAfter, *limits: Any) -> tuple[bool, str]:
+    """Return (kept, reason) of a candidate: check accuracy, then the latency objective, then the gain against the noise.
+
+    comparison: None if nothing could be measured. limits: the other arguments of harm().
+    """
+    reason = harm(accuracy, *limits)
+    if comparison is None:
+        return False, reason or "every round has a void window, so nothing was measured"
+    return comparison.verdict == "gain" and not reason, reason or comparison.reason
+
+
+def harm(
     accuracy: BeforeAfter,
     allowed_loss: float,
     latency: BeforeAfter,
     objective_p99_ms: float | None,
     metric: str = "accuracy",
     goal: str | None = None,
-) -> tuple[bool, str]:
-    """Return (kept, reason) of a candidate: check accuracy, then the latency objective, then the gain against the noise.
+) -> str | None:
+    """Return why a candidate must not replace the baseline, whatever it gains, or None.
 
-    comparison: None if nothing could be measured. accuracy: the metric. latency: p99 in ms. goal: "higher" or "lower" is better, if the metric's name does not
-    say it. A candidate that misses the objective passes only if the baseline misses it by at least as much.
+    accuracy: the metric. latency: p99 in ms. goal: "higher" or "lower" is better, if the metric's name does not say it. A candidate that misses the objective
+    passes only if the baseline misses it by at least as much.
     """
     before, after = accuracy["before"], accuracy["after"]
     if before is not None and after is not None:
         accepted, reason = task_metrics.verdict(metric, before, after, allowed_loss, goal)
         if not accepted:
-            return False, reason
-    if comparison is None:
-        return False, "every round has a void window, so nothing was measured"
+            return reason
     was, now = latency["before"], latency["after"]
     if objective_p99_ms is not None and now is not None and now > objective_p99_ms and (was is None or now > was):
-        return False, f"p99 of {now:.1f} ms misses the objective of {objective_p99_ms:g} ms"
-    return comparison.verdict == "gain", comparison.reason
+        return f"p99 of {now:.1f} ms misses the objective of {objective_p99_ms:g} ms"
+    return None
 
 
 def failures(windows: Iterable[Mapping[str, Any]]) -> str | None:

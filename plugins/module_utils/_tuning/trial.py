@@ -369,20 +369,7 @@ class Trial:
         except FleetError as fault:
             unknown: BeforeAfter = {"before": accuracy_before, "after": None}
             return "failed", self._step(candidate, False, f"it could not be measured: {fault}", None, unknown)
-        figures, old = measured.after, measured.before
-        latency: BeforeAfter = {
-            "before": old["p99_ms"] if old else None,
-            "after": figures["p99_ms"] if figures else None,
-        }
-        kept, reason = steps.judge(
-            measured.comparison,
-            measured.accuracy,
-            self.options["allowed_loss"],
-            latency,
-            self.options["objective_p99_ms"],
-            self.options["metric"] or "accuracy",
-            self.options["metric_goal"],
-        )
+        kept, reason = steps.judge(measured.comparison, *self._limits(measured))
         if kept and tried["form"] != best["form"] and not self._is_judged():
             kept, reason = False, f"{reason}; {_UNJUDGED}"
         failures = steps.failures(measured.windows)
@@ -403,6 +390,22 @@ class Trial:
         if verdict == "gain" and tried["form"] != best["form"] and not fragile:
             return "refused", step
         return "open" if verdict in ("unlikely", "inconclusive") else "no gain", step
+
+    def _limits(self, measured: Measured) -> tuple[Any, ...]:
+        """Return the arguments of steps.harm for a comparison."""
+        figures, old = measured.after, measured.before
+        latency: BeforeAfter = {
+            "before": old["p99_ms"] if old else None,
+            "after": figures["p99_ms"] if figures else None,
+        }
+        return (
+            measured.accuracy,
+            self.options["allowed_loss"],
+            latency,
+            self.options["objective_p99_ms"],
+            self.options["metric"] or "accuracy",
+            self.options["metric_goal"],
+        )
 
     def _advise(self, candidate: Candidate, accuracy_before: float | None) -> dict[str, Any]:
         """Return the step of a change that only clients can make: measure the start with one protocol and with the other."""

@@ -22,6 +22,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import ste
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import traffic
 
 CHECK_ROWS = 32
+RUNNING = "running"  # the variant of a server that is compared with the one that would replace it
 IDLE_EXIT_S = 600
 _WINDOWS = ("window_s", "window_requests", "window_max_s")  # options that load() can replace
 DEADLINE_S = 60.0  # of a request: with a slow model, requests in flight wait for each other
@@ -47,6 +48,7 @@ class TrialServers:
             limits.parse_cpu_list(options["cpus"], "cpus")
         )
         self.examples: int | None = None  # that the accuracy was computed on
+        self.served: dict[str, dict[str, Any]] = {}  # {variant: options of model_server, instead of the model's folder}
         self._running: dict[str, dict[str, Any]] = {}
         self._fragile: dict[str, str] = {}
 
@@ -124,19 +126,19 @@ class TrialServers:
         found: float = checked["metric"]["value"]
         return found
 
+    @property
+    def _base(self) -> str | None:
+        """Return the folder of the versions that describe the requests, or None."""
+        return self._variants.get(SAVED_MODEL) or self._variants.get(RUNNING)
+
     @functools.cached_property
     def _warmup(self) -> str | None:
         """Return the warm-up file of the newest version of the model, if the load needs it."""
-        if (
-            self._options["samples"]
-            or SAVED_MODEL not in self._variants
-            or traffic(self._options["traffic"]).dimensions
-        ):
+        if self._options["samples"] or not self._base or traffic(self._options["traffic"]).dimensions:
             return None
-        base = self._variants[SAVED_MODEL]
         found = self._call(
             "ansible.builtin.find",
-            paths=[base],
+            paths=[self._base],
             patterns=[posixpath.basename(manifest.WARMUP)],
             recurse=True,
             follow=True,
@@ -146,9 +148,9 @@ class TrialServers:
     @functools.cached_property
     def _values_below(self) -> dict[str, int]:
         """Return the limits of generated integers, {input: largest + 1}, for inputs that select rows of a table of the model."""
-        if self._options["samples"] or SAVED_MODEL not in self._variants:
+        if self._options["samples"] or not self._base:
             return {}
-        found = saved_structure.described(self._call, self._variants[SAVED_MODEL]) or {"signatures": {}}
+        found = saved_structure.described(self._call, self._base) or {"signatures": {}}
         inputs = found["signatures"].get(self._options["signature"], {"inputs": {}})["inputs"]
         return {name: tensor["values_below"] for name, tensor in inputs.items() if "values_below" in tensor}
 
@@ -162,9 +164,9 @@ class TrialServers:
         if of["batching"] is not None:
             path = self._running[key]["batching"] = f"{self._options['state_directory']}/{name}.batching.pbtxt"
             self._call("tfserving.fleet.batching_parameters", path=path, **of["batching"])
+        folder = {"model_name": self._options["name"], "model_base_path": self._variants[of["form"]]}
         described = {
-            "model_name": self._options["name"],
-            "model_base_path": self._variants[of["form"]],
+            **self.served.get(of["form"], folder),
             "grpc_port": 0,
             "rest_port": 0,
             "flags": of["flags"],

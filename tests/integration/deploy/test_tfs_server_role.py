@@ -30,6 +30,7 @@ class Deployment:
 
     def __init__(self, directory, base_path):
         self.state = directory / "state"
+        self.playbooks = [ROOT / "playbooks" / "deploy.yml"]
         self.variables = {
             "ansible_python_interpreter": sys.executable,
             "tfserving_python": sys.executable,
@@ -52,7 +53,7 @@ class Deployment:
                 "localhost,",
                 "-c",
                 "local",
-                str(ROOT / "playbooks" / "deploy.yml"),
+                *map(str, self.playbooks),
                 *options,
                 "-e",
                 json.dumps(dict(self.variables, **variables)),
@@ -93,6 +94,85 @@ def test_deploy_twice_and_undo(deployment):
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
     assert deployment.run(tfs_server_state="absent")[:2] == (0, 0)
+
+
+GATE = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.set_fact:
+        tfserving_capabilities: {cpu: {affinity: 0-1}, classes: {tuning: "{{ of_class | default('c') }}"}}
+        cacheable: true
+    - ansible.builtin.include_role: {name: tfserving.fleet.tfs_tuning, tasks_from: gate}
+"""
+
+
+def check_which_hosts_compare(deployment, directory):
+    """In check mode, hosts of two classes with the one server of this machine. The deployment changes nothing on web-1, and nothing runs on first."""
+    new = {"tfs_server_batching": {"max_batch_size": 8}}
+    hosts = {
+        "web-1": {},
+        "web-3": new,
+        "web-2": new,
+        "first": {"of_class": "d", "tfs_server_name": "first", **new},
+        "second": {"of_class": "d", **new},
+    }
+    (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    code, _changed, said = deployment.run("--check", "-i", str(directory / "inventory.json"), "--limit", "!localhost")
+    assert code == 0, said
+    changes, compared = re.findall(
+        r"TASK \[tfserving.fleet.tfs_tuning : (?:Show what|Compare the running).*?(?=^TASK|^PLAY RECAP)",
+        said,
+        re.M | re.S,
+    )
+    assert sorted(re.findall(r"^ok: \[(\S+)\] => \(item=m\)", compared, re.M)) == ["second", "web-2"], compared
+    for host, shown in (
+        ("web-1", "m: the deployment changes nothing that is compared."),
+        ("web-3", "m: the deployment changes batching.max_batch_size."),
+        ("first", "m: first deployment on first, so there is nothing to compare."),
+    ):
+        assert re.search(rf'ok: \[{host}\] => {{\s+"msg": "{re.escape(shown)}"', changes), changes
+
+
+def test_a_slower_server_is_refused_before_anything_changes_and_an_equal_one_passes(deployment, tmp_path):
+    """Few requests in flight wait 0.4 s for a batch of 1024. An environment variable that nothing reads costs nothing.
+
+    With one pair of servers each on a busy machine, only a ratio of more than 6 counts.
+    """
+    gate = {
+        "tfserving_upgrade_gate": True,
+        "tfs_tuning_upgrade_budget_min": 5,
+        "tfs_tuning_window_s": 1,
+        "tfs_tuning_rounds": 1,
+        "tfs_tuning_instances": 1,
+        "tfs_tuning_minimum_gain": 5,
+        "tfs_tuning_confidence": 0.5,
+        "tfserving_traffic": {"concurrency": 4},
+    }
+    slow = {"tfs_server_batching": {"max_batch_size": 1024, "batch_timeout_micros": 400000}}
+    code, _changed, said = deployment.run(**gate)
+    assert code == 0 and "m: first deployment on localhost, so there is nothing to compare." in said, said
+    (server,) = deployment.state.glob("servers/*/server.pid")
+    serving, port = server.read_text(), re.search(r"REST 127\.0\.0\.1:(\d+)", said)[1]
+
+    code, changed, said = deployment.run(**gate, **slow)
+    assert code == 2 and changed == 0 and "PLAY [Deploy the model servers]" not in said, said
+    assert re.search(
+        r"m on localhost: the new server \(batching\.batch_timeout_micros, batching\.max_batch_size\) is refused: the "
+        r"running server against it: \+\d+\.\d % .*: faster, beyond .* Nothing was changed\.",
+        said,
+    ), said
+
+    (tmp_path / "gate.yml").write_text(GATE, encoding="utf-8")
+    deployment.playbooks = [tmp_path / "gate.yml"]
+    check_which_hosts_compare(deployment, tmp_path)
+    code, changed, said = deployment.run(**gate, tfs_server_environment={"CUDA_VISIBLE_DEVICES": "-1", "UNREAD": "1"})
+    assert code == 0 and "m: the running server against the new one (environment.UNREAD): " in said, said
+    deployment.playbooks = [ROOT / "playbooks" / "deploy.yml"]
+
+    assert list(deployment.state.glob("servers/*/server.pid")) == [server] and server.read_text() == serving
+    address = f"http://127.0.0.1:{port}/v1/models/m:predict"
+    assert json.load(urllib.request.urlopen(address, b'{"instances": [1.0]}', timeout=30)) == {"predictions": [2.5]}
 
 
 def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_directory):
