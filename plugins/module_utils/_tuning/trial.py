@@ -46,6 +46,7 @@ _NOT_MEASURED = (
     "minimum_gain",
     "confidence",
     "accept_fragile",
+    "accept_unjudged",
     "allowed_loss",
     "budget_min",
     "keep_in",
@@ -171,6 +172,7 @@ class Trial:
     ) -> None:
         self._say = controller.say
         measured = {key: value for key, value in options.items() if key not in _NOT_MEASURED}
+        measured["server"] = {key: value for key, value in options["server"].items() if key != "registry_login"}
         identity = [controller.host, measured, sorted(variants), structure]
         self.options, self.variants = options, variants
         self.start = trial_configuration.complete(options["start"])

@@ -144,6 +144,22 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
     assert not (tmp_path / "state").exists()
 
 
+def test_trial_servers_use_the_engine_of_the_host(tmp_path):
+    """A host with rootless Podman also may have Docker, which its servers do not use."""
+    (tmp_path / "models" / "m" / "saved_model" / "1").mkdir(parents=True)
+    status, said = play(
+        tmp_path,
+        tfserving_models=[{"name": "m", "source": "/srv/sources/m"}],
+        tfserving_model_directory=str(tmp_path / "models"),
+        tfserving_engine_socket="/nonexistent/of-the-host.sock",
+        tfserving_backend="embedded",  # so that there is a plan; the trial servers have another backend
+        tfs_tuning_backend="docker",
+        tfs_tuning_image="tensorflow/serving:2.20.0",
+        tfs_tuning_candidates=[{"name": "threads", "change": {"flags": {"tensorflow_intra_op_parallelism": 1}}}],
+    )
+    assert status == 0 and "m cannot be measured" in said and "/nonexistent/of-the-host.sock" in said, said
+
+
 def test_a_model_that_cannot_be_measured_costs_the_others_nothing(tmp_path):
     def tuned(*models):
         return play(
