@@ -19,6 +19,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.text_files import Texts
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import UNKNOWN
 
 Difference = dict[str, dict[str, Any]]  # {before: {attribute: value}, after: {…}}
 _MODEL_FILES = ("saved_model.pb", "model.tflite")
@@ -102,6 +104,30 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
     )
     returned = dict(server.as_dict(path) if server else dict(_NOTHING, path=None), models=described)
     return desired, returned, warnings + more
+
+
+def of_server(configuration: ServingConfiguration | None) -> Texts:
+    """Return the files that a server needs in the versions of its models, as far as its configuration knows their parameters."""
+    if configuration is None or not configuration.batched_per_model:
+        return {}
+    models: list[Any] = [
+        {
+            "name": model.name,
+            "signatures": None,
+            "batching": model.batching,
+            "directory": model.base_path,
+            "version": None,
+        }
+        for model in configuration.models
+        if model.batching is not UNKNOWN
+    ]
+    _server, made, _warnings = files.per_model(files.Request({}, tuple(models)), True)
+    texts = {file.model: file.text for file in made}
+    return {
+        os.path.join(version, manifest.BATCHING): texts.get(model["name"])
+        for model in models
+        for version in _version_directories(model)
+    }
 
 
 def _refuse_shared_places(path: str | None, places: Mapping[str, Sequence[str]]) -> None:
