@@ -62,6 +62,20 @@ def test_what_runs_as_planned_differs_in_nothing():
     )
 
 
+def test_a_server_of_another_name_keeps_running():
+    """model_server changes only the server of the given name, so a deployment starts a second one (plugins/modules/model_server.py, option name)."""
+    (text,) = differences(PLAN, [server(name="words")], "digits")
+    assert text.startswith("digits: a new server") and "words also serves its models and keeps running" in text
+    assert "tfs_server_name: words" in text
+    assert differences(PLAN, [server(name="words"), server()], "digits") == []
+    assert differences(PLAN, [], "digits") == differences(PLAN, [])
+
+    runs = {"asked": {"servers": [server(name="words")]}, "ansible_facts": {}}
+    hosts = {"plain": runs, "named": dict(runs, tfs_server_name="words")}
+    found = fleet_plans.against(dict.fromkeys(hosts, PLAN), hosts, "asked")
+    assert found["plain"]["differences"] == [text] and found["named"]["differences"] == []
+
+
 def test_what_deploying_would_change():
     assert differences(PLAN, []) == ["digits: would be served; no server serves it now"]
     assert differences(PLAN, [server(state="stopped")]) == ["digits: would be served; no server serves it now"]
