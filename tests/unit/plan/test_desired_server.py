@@ -104,6 +104,16 @@ def running(server):
     }
 
 
+def test_a_model_whose_name_no_server_can_have_needs_a_name_for_the_server():
+    """Docker's names of containers: [a-zA-Z0-9][a-zA-Z0-9_.-]+ (docker run --name)."""
+    for name in ("ümlaut", "_x", "x" * 65):
+        model = dict(HALF, name=name)
+        (refusal,) = made({"models": [model]})["plan"]["refusals"]
+        assert refusal["subject"] == "name of the server" and refusal["remedy"] == "Set tfs_server_name"
+        assert made({"models": [model]}, {"name": "half"})["plan"]["refusals"] == []
+        assert made({"models": [PLAIN, model]})["plan"]["refusals"] == []
+
+
 @pytest.mark.parametrize(("asked", "role", "tunings"), [*itertools.product(REQUESTS, ROLES, [(), (TUNED,)])])
 def test_the_plan_predicts_what_deploy_makes(asked, role, tunings):
     found = made(REQUESTS[asked], ROLES[role], tunings=tunings)
