@@ -334,9 +334,11 @@ def _records(
             )
             if desired.stale_tunings == "ignore":
                 continue
-        found[record.model] = tunings.without_settings(
-            tunings.legal(record.change, made["release"]), asked, models[record.model]
-        )
+        accepted = tunings.legal(record.change, made["release"])
+        lost = sorted({*(record.change.get("flags") or {})} - {*(accepted.get("flags") or {})})
+        if lost:
+            draft.warn(f"{subject} sets {', '.join(lost)}, which {made['release']} does not accept: not applied")
+        found[record.model] = tunings.without_settings(accepted, asked, models[record.model])
         draft.decide(
             subject,
             changes.shown(found[record.model]) if found[record.model] else "as planned",

@@ -360,6 +360,14 @@ def test_each_tuning_is_judged_for_itself():
     assert [text for text in ignored if "and is ignored" in text] and [text for text in kept if "and is kept" in text]
 
 
+def test_flags_of_a_tuning_that_the_release_does_not_accept_are_named():
+    """Such as those of a file that was edited. tensorflow_intra_op_parallelism is an int32 (main.cc of TensorFlow Serving 2.20.0)."""
+    for flag, value in (("tensorflow_intra_op_paralelism", 1), ("tensorflow_intra_op_parallelism", "many")):
+        plan = made(TWO, records=[record(change={"flags": {flag: value, "num_load_threads": 3}})])["plan"]
+        assert plan["server"]["flags"]["num_load_threads"] == 3 and flag not in plan["server"]["flags"]
+        assert f"model half: tuning sets {flag}, which 2.20.0 does not accept: not applied" in plan["warnings"]
+
+
 def test_variables_of_the_role_hold_before_the_plan():
     role = {
         "name": "web",
