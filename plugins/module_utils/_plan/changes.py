@@ -112,8 +112,9 @@ def _of_model(
 
 
 def _alone(configuration: ServingConfiguration, name: str) -> ServingConfiguration:
-    """Return the configuration with only one of its models."""
-    return replace(configuration, models=tuple(model for model in configuration.models if model.name == name))
+    """Return the configuration with only one of its models, without labels: a plan has none, and a flag follows from them."""
+    models = (replace(model, labels={}) for model in configuration.models if model.name == name)
+    return replace(configuration, models=tuple(models))
 
 
 def shown(value: Any) -> str:
