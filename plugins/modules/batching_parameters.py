@@ -51,7 +51,9 @@ options:
         description: Directory with the model's versions (its base path). The module reads the signatures from there. Required with O(per_model=true).
         type: path
       version:
-        description: Number of the version to write for. Without it, the highest version.
+        description:
+          - Number of the version to write for. Without it, all versions in O(models[].directory), since a server may serve several, and serves an earlier one
+            when a later one is withdrawn. The signatures are then those of the highest version.
         type: int
       signatures:
         description:
@@ -208,7 +210,7 @@ models:
       type: str
       sample: digits
     path:
-      description: Path of the model's file.
+      description: Path of the model's file, in the highest version if the module writes for several.
       type: str
       sample: /srv/tfserving/models/digits/saved_model/1/batching_params.pbtxt
     text:

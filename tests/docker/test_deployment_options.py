@@ -23,6 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api
 from ansible_collections.tfserving.fleet.tests.docker.local_host import LocalHost, answer, doubles, pids
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import SERVER
 from ansible_collections.tfserving.fleet.tests.docker.waiting import until
+from ansible_collections.tfserving.fleet.tests.support import modules
 
 
 def test_several_servers_of_one_description(host):
@@ -275,6 +276,40 @@ def test_a_unix_socket_for_clients_on_the_host(host):
         served_by(third)
     finally:
         shutil.rmtree(folder.parent)
+
+
+def test_the_batching_of_each_model_follows_the_server_that_serves(host):
+    """A server reads the files in the versions when it starts. The task before model_server writes those of the new server, as the role does."""
+    folders = {"m": host.state / "models", "other": Path(host.publish("right", "other"))}
+    files = {name: folder / "1/batching_params.pbtxt" for name, folder in folders.items()}
+
+    def written(size):
+        batching = {"m": {"max_batch_size": size}, "other": None}
+        models = [
+            {"name": name, "directory": str(folder), "batching": batching[name]} for name, folder in folders.items()
+        ]
+        assert not modules.call("batching_parameters", per_model=True, models=models).get("failed")
+        listed = [
+            {"name": name, "base_path": str(folder), "batching": batching[name]} for name, folder in folders.items()
+        ]
+        return {"models": listed, **dict.fromkeys(("model_name", "model_base_path", "samples", "reference"))}
+
+    def sizes():
+        found = {name: file.read_text() for name, file in files.items() if file.exists()}
+        return {name: re.findall(r"max_batch_size {\s*value: (\d+)", text) for name, text in found.items()}
+
+    host.good(**written(8))
+    assert "--enable_per_model_batching_parameters=true" in host.container()["Config"]["Cmd"]
+    why = host.refused(**dict(written(16), flags={"no_such_flag": 1}))
+    assert "no_such_flag" in why and sizes() == {"m": ["8"]}, "the current server would start with them again"
+    host.good(**written(16))
+    (folders["m"] / "2").mkdir()
+    shutil.copy(folders["m"] / "1/saved_model.pb", folders["m"] / "2")
+    shutil.copytree(folders["m"] / "1/variables", folders["m"] / "2/variables")
+    back = host.start(True, state="previous").result()
+    assert sizes() == {"m": ["16"]} and f"write {files['m']}" in back["actions"]
+    host.good(state="previous")
+    assert sizes() == {"m": ["8"]} and (folders["m"] / "2/batching_params.pbtxt").read_text() == files["m"].read_text()
 
 
 def test_options_have_their_effect_on_the_server(host, engine):

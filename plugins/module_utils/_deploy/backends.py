@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import text_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, bounded
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     replicas,
     requested,
@@ -46,6 +46,7 @@ def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], An
     Only the backend in use is imported, because a run that changes nothing would spend most of its time on the import
     of the other one.
     """
+    absolute_path("state_directory", options["state_directory"])
     bounded("ready_timeout_s", options["ready_timeout_s"], 1, LONGEST_S, "s")
     bounded("drain_s", options["drain_s"], 0, 3600, unit="s")
     bounded("tolerance", options["tolerance"], 0)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import text_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
@@ -34,6 +35,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Roles, Seen, Step
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import batching_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     derived_flags,
@@ -70,7 +72,19 @@ class Backend:
         self.is_unsure = False
 
     def started(self, candidate_only: bool = False) -> dict[str, Any]:
-        """Start or update the server. candidate_only: check a candidate alongside it, and leave the candidate running."""
+        """Start or update the server. candidate_only: check a candidate alongside it, and leave the candidate running.
+
+        If that fails, the versions get the batching parameters of the current server back, which an earlier task
+        replaced by those of the new one.
+        """
+        try:
+            return self._started(candidate_only)
+        except FleetError:
+            with contextlib.suppress(FleetError):
+                self._batch(self._described(self._engine.seen(self._options["name"])))
+            raise
+
+    def _started(self, candidate_only: bool) -> dict[str, Any]:
         options = self._options
         files = container_files.contents(options, requested.models(options, None), self._check_mode)
         desired = container.check(self._requested(files)).normalized()
@@ -152,14 +166,29 @@ class Backend:
         work = deployment.Deployment(
             self._engine, then, self._options, None, self._questions(then.models, wanted_versions, None)
         )
+        now = self._described(seen)
+        actions = self._batch(then)
         if not self._check_mode:
-            work.carry_out(steps, seen)
+            try:
+                work.carry_out(steps, seen)
+            except FleetError:
+                self._batch(now)
+                raise
+        decision = self._decision(recovery, steps, now, then, True)
         return self._result(
-            self._decision(recovery, steps, self._described(seen), then, True),
+            replace(decision, actions=actions + decision.actions),
             then,
             work,
             seen[transaction.PREVIOUS].digest,
         )
+
+    def _batch(self, server: ServingConfiguration | None) -> tuple[str, ...]:
+        """Write the batching parameters that a server reads when it starts into the versions of its models. Return the actions. Only warn if it fails."""
+        try:
+            return text_files.put(batching_files.of_server(server), self._check_mode)[1].actions
+        except FleetError as fault:
+            self._warnings.append(f"the models may be batched by the parameters of another deployment: {fault}")
+            return ()
 
     def _left(self, recovery: Sequence[Step], seen: Roles) -> dict[str, Any]:
         """Return the result for a server that does not belong to the deployment to undo."""

@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._batching import files
@@ -18,6 +19,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.text_files import Texts
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import UNKNOWN
 
 Difference = dict[str, dict[str, Any]]  # {before: {attribute: value}, after: {…}}
 _MODEL_FILES = ("saved_model.pb", "model.tflite")
@@ -61,17 +64,26 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
         absolute_path(f"models[{number}].directory", model["directory"])
         if model["version"] is not None:
             bounded(f"models[{number}].version", model["version"], 0, manifest.LARGEST_NUMBER)
-    chosen = {model["name"]: _version_directory(model) for model in options["models"]}
+    chosen = {model["name"]: _version_directories(model) for model in options["models"]}
+    # The files of each model, with that of its highest version first.
     places = (
-        {name: os.path.join(version, manifest.BATCHING) for name, version in chosen.items() if version}
+        {
+            name: [os.path.join(version, manifest.BATCHING) for version in found]
+            for name, found in chosen.items()
+            if found
+        }
         if options["per_model"]
         else {}
     )
     if options["state"] == "absent":
-        returned = {"path": path, "models": [dict(_NOTHING, name=name, path=place) for name, place in places.items()]}
-        return dict.fromkeys(filter(None, [path, *places.values()])), returned, []
+        shown = [dict(_NOTHING, name=name, path=of_model[0]) for name, of_model in places.items()]
+        return (
+            dict.fromkeys(filter(None, [path, *chain.from_iterable(places.values())])),
+            {"path": path, "models": shown},
+            [],
+        )
     models: list[Any] = [
-        dict(model, signatures=_signatures_of(model, chosen[model["name"]], options["saved_model_tags"]))
+        dict(model, signatures=_signatures_of(model, chosen[model["name"]][:1], options["saved_model_tags"]))
         for model in options["models"]
     ]
     request = files.Request(
@@ -84,17 +96,44 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
     _refuse_shared_places(path, places)
     warnings = [_unpublished(model, check_mode) for model in models if not chosen[model["name"]]]
     server, of_models, more = files.per_model(request, path is not None)
-    made = {file.model: file.as_dict(places[file.model]) for file in of_models if file.model in places}
-    described = [dict(made.get(name, dict(_NOTHING, path=place)), name=name) for name, place in places.items()]
-    desired = dict({path: server.text} if server else {}, **{file["path"]: file["text"] for file in described})
+    made = {file.model: file.as_dict(places[file.model][0]) for file in of_models if file.model in places}
+    described = [dict(made.get(name, dict(_NOTHING, path=found[0])), name=name) for name, found in places.items()]
+    desired = dict(
+        {path: server.text} if server else {},
+        **{place: file["text"] for file in described for place in places[file["name"]]},
+    )
     returned = dict(server.as_dict(path) if server else dict(_NOTHING, path=None), models=described)
     return desired, returned, warnings + more
 
 
-def _refuse_shared_places(path: str | None, places: Mapping[str, str]) -> None:
-    """Raise FleetError if two models ({name: path}), or a model and the server, would have the same file."""
+def of_server(configuration: ServingConfiguration | None) -> Texts:
+    """Return the files that a server needs in the versions of its models, as far as its configuration knows their parameters."""
+    if configuration is None or not configuration.batched_per_model:
+        return {}
+    models: list[Any] = [
+        {
+            "name": model.name,
+            "signatures": None,
+            "batching": model.batching,
+            "directory": model.base_path,
+            "version": None,
+        }
+        for model in configuration.models
+        if model.batching is not UNKNOWN
+    ]
+    _server, made, _warnings = files.per_model(files.Request({}, tuple(models)), True)
+    texts = {file.model: file.text for file in made}
+    return {
+        os.path.join(version, manifest.BATCHING): texts.get(model["name"])
+        for model in models
+        for version in _version_directories(model)
+    }
+
+
+def _refuse_shared_places(path: str | None, places: Mapping[str, Sequence[str]]) -> None:
+    """Raise FleetError if two models ({name: paths}), or a model and the server, would have the same file."""
     owners = {} if path is None else {os.path.realpath(path): "the server"}
-    for name, place in places.items():
+    for name, place in ((name, place) for name, found in places.items() for place in found):
         owner = owners.setdefault(os.path.realpath(place), f"the model {name}")
         if owner != f"the model {name}":
             raise FleetError(
@@ -124,17 +163,18 @@ def _check_attributes(options: Mapping[str, Any], check_mode: bool) -> None:
             raise FleetError(f"this account cannot give files to {name!r}", where=option, remedy="Use become.")
 
 
-def _version_directory(model: Mapping[str, Any]) -> str | None:
-    """Return the path of the requested version of a model, or None if it is missing."""
+def _version_directories(model: Mapping[str, Any]) -> list[str]:
+    """Return the path of the requested version of a model, or without one the paths of all, the highest first."""
     there = _versions(model["directory"]) if model["directory"] else {}
-    number = max(there, default=None) if model["version"] is None else model["version"]
-    return os.path.join(model["directory"], there[number]) if number in there else None
+    numbers = sorted(there, reverse=True) if model["version"] is None else [model["version"]]
+    return [os.path.join(model["directory"], there[number]) for number in numbers if number in there]
 
 
-def _signatures_of(model: Mapping[str, Any], version: str | None, tags: Sequence[str]) -> Any:
-    """Return the signatures that the user set for a model, or those of its SavedModel; None if there is no SavedModel."""
-    if model["signatures"] is None and version and os.path.exists(os.path.join(version, "saved_model.pb")):
-        return saved_model.read(version, tags)["signatures"]
+def _signatures_of(model: Mapping[str, Any], versions: Sequence[str], tags: Sequence[str]) -> Any:
+    """Return the signatures that the user set for a model, or those of the SavedModel in versions; None if there is none."""
+    for version in versions if model["signatures"] is None else ():
+        if os.path.exists(os.path.join(version, "saved_model.pb")):
+            return saved_model.read(version, tags)["signatures"]
     return model["signatures"]
 
 

@@ -22,10 +22,11 @@ _KEYS = frozenset({"backend", "image", "flags", "environment", "cpu_set", "devic
 _STARTED = "started"
 
 
-def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -> list[str]:
+def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]], name: str | None = None) -> list[str]:
     """Return texts about what deploying the plan would change on its host.
 
-    servers: what runs there. A key that is missing in one of them is not compared.
+    servers: what runs there. A key that is missing in one of them is not compared. name: of the server that a
+    deployment starts or updates, as far as it is known.
     """
     started = [server for server in servers if server.get("state", _STARTED) == _STARTED]
     served = {model["name"]: (server, model) for server in reversed(started) for model in server["models"]}
@@ -44,6 +45,12 @@ def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -
         if planned
         else []
     )
+    others = sorted({served[model][0]["name"] for model in planned if model in served})
+    if name and not parts and others and name not in {server["name"] for server in started}:
+        found.append(
+            f"{name}: a new server, since a server has the name of its first model; {', '.join(others)} also serves its models and keeps running, "
+            f"unless you set tfs_server_name: {others[0]} or remove it (tfs_server_state: absent)"
+        )
     gone = [] if plan["refusals"] and not planned else sorted(set(served) - set(planned))
     return found + [f"{name}: served by {served[name][0]['name']}, which is not in the plan and stays" for name in gone]
 
@@ -105,8 +112,9 @@ def _of_model(
 
 
 def _alone(configuration: ServingConfiguration, name: str) -> ServingConfiguration:
-    """Return the configuration with only one of its models."""
-    return replace(configuration, models=tuple(model for model in configuration.models if model.name == name))
+    """Return the configuration with only one of its models, without labels: a plan has none, and a flag follows from them."""
+    models = (replace(model, labels={}) for model in configuration.models if model.name == name)
+    return replace(configuration, models=tuple(models))
 
 
 def shown(value: Any) -> str:

@@ -153,6 +153,7 @@ def resolve(
     records = _records(draft, made, asked, desired) if made and planned else {}
     configuration, found = _server(made if planned else None, asked, desired, records)
     _refuse_flags(draft, desired.role, configuration)
+    _refuse_name(draft, ((made or {}).get("serve") or {}).get("name") or found["name"])
     whole = _whole(made, configuration, found, desired, draft) if made else None
     return {
         "plan": whole,
@@ -333,9 +334,11 @@ def _records(
             )
             if desired.stale_tunings == "ignore":
                 continue
-        found[record.model] = tunings.without_settings(
-            tunings.legal(record.change, made["release"]), asked, models[record.model]
-        )
+        accepted = tunings.legal(record.change, made["release"])
+        lost = sorted({*(record.change.get("flags") or {})} - {*(accepted.get("flags") or {})})
+        if lost:
+            draft.warn(f"{subject} sets {', '.join(lost)}, which {made['release']} does not accept: not applied")
+        found[record.model] = tunings.without_settings(accepted, asked, models[record.model])
         draft.decide(
             subject,
             changes.shown(found[record.model]) if found[record.model] else "as planned",
@@ -352,6 +355,14 @@ def _records(
                 {},
             )
     return found
+
+
+def _refuse_name(draft: Draft, name: str) -> None:
+    """Refuse a name that model_server refuses, such as that of a model with other letters than those of a server."""
+    try:
+        server_options.check_name(name or "unnamed")
+    except FleetError as fault:
+        draft.refuse("name of the server", fault.what, "Set tfs_server_name", {})
 
 
 def _refuse_flags(draft: Draft, role: Mapping[str, Any], found: ServingConfiguration) -> None:

@@ -67,9 +67,17 @@ def against(plans: Plans, hosts: Hosts, variable: str | None) -> dict[str, Chang
         found[host] = {
             "seen": seen,
             "reason": reason,
-            "differences": changes.differences(plan, servers) if plan and servers is not None else [],
+            "differences": changes.differences(plan, servers, _server_name(plan, hosts[host]))
+            if plan and servers is not None
+            else [],
         }
     return found
+
+
+def _server_name(plan: Mapping[str, Any], variables: Mapping[str, Any]) -> str | None:
+    """Return the name of the server that the plan of a host is for, or None without models."""
+    first = next((model["name"] for model in plan["models"]), None)
+    return variables.get("tfs_server_name") or (plan.get("serve") or {}).get("name") or first
 
 
 def news(plans: Plans, hosts: Hosts, variable: str | None) -> list[str]:

@@ -88,6 +88,7 @@ def digest(configuration: ServingConfiguration) -> str:
     }
     # The flags contain everything that depends on the release; a release alone does not change the server.
     del data["release"]
+    data["models"].sort(key=lambda model: model["name"])  # A server does not depend on their order.
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

@@ -77,6 +77,7 @@ def check_name(name: str | None) -> str:
         raise FleetError(
             f"{name!r} is not a valid name for a server; allowed: 1 to {LONGEST_NAME} letters, digits, '_', '.' and '-', beginning with a letter or digit",
             where="name",
+            remedy="Set name (tfs_server_name of the role), which by default is that of the first model.",
         )
     return name
 

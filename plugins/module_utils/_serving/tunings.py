@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._batching import parameters
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, trial_configuration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_names, trial_configuration, variants
 
 STALE = ("keep", "ignore", "fail")
 FOLDER = "tunings"
@@ -71,6 +72,11 @@ class Tuning:
         for key in data["change"]:
             one_of(f"{where}: change", key, _APPLIED)
         trial_configuration.complete(data["change"], f"{where}: change")
+        one_of(f"{where}: change.form", data["change"].get("form", variants.SAVED_MODEL), variants.SERVED)
+        try:
+            parameters.given_of(data["change"].get("batching") or {})
+        except FleetError as fault:
+            raise FleetError(fault.what, where=f"{where}: change.batching.{fault.where}") from fault
         model_names.check(data["model"], f"{where}: model")
         return cls(**data)
 

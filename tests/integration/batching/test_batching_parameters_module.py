@@ -298,7 +298,7 @@ def test_a_directory_that_may_not_be_written_to_fails_before_anything_is_written
     assert done["failed"] and list(models.rglob("*.pbtxt")) == []
 
 
-def test_per_model_files_in_the_newest_versions_and_threads_beside(models):
+def test_per_model_files_in_all_versions_and_threads_beside(models):
     wish = {
         "path": str(models / "batching.pbtxt"),
         "per_model": True,
@@ -334,8 +334,10 @@ def test_per_model_files_in_the_newest_versions_and_threads_beside(models):
     assert words.max_batch_size.value == 16 and not words.HasField("batch_timeout_micros")
     assert sorted(str(place.parent.relative_to(models)) for place in models.rglob("batching_params.pbtxt")) == [
         "digits/saved_model/002",
+        "digits/saved_model/1",
         "words/saved_model/7",
     ]
+    assert message_in(models / "digits/saved_model/1/batching_params.pbtxt") == digits, "a server may serve both"
     assert done["warnings"] == [], "folders that the server is not told to serve are none of its business"
     assert not call(**wish)["changed"]
 

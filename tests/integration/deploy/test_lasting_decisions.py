@@ -104,8 +104,10 @@ def test_deploy_alone_keeps_batching_flags_and_environment(machine):
         encoding="utf-8"
     )
 
-    code, changed, said = machine.play("tfserving.fleet.deploy")
+    code, changed, said = machine.play("tfserving.fleet.deploy", "-e", "tfserving_serial=[1,2]")
     assert (code, changed) == (0, 0), said[-3000:]
+    code, changed, said = machine.play("tfserving.fleet.rollback", "-e", "tfserving_serial=50%")
+    assert (code, changed) == (2, 0) and "No server of these hosts records which deployment made it." in said
     code, changed, said = machine.play("own.yml", "--tags", "serve")
     assert (code, changed) == (0, 0), said[-3000:]
     assert machine.command_line() == (words, environment)

@@ -574,6 +574,7 @@ UNSTARTABLE = [
     ),
     ({"model_name": ".."}, "model_name: '..' is not a valid name for a model"),
     ({"tolerance": -1}, "tolerance: -1.0 is out of range; allowed: 0 or more."),
+    ({"state_directory": "relative/state"}, "state_directory: 'relative/state' is not an absolute path"),
     ({"drain_s": -1}, "drain_s: -1.0 is out of range; allowed: 0 to 3600 s."),
     ({"model_base_path": None}, "parameters are required together: model_name, model_base_path"),
 ]

@@ -204,6 +204,13 @@ def test_any_change_is_another_server():
     assert len(digests) == 4
 
 
+def test_the_order_of_the_models_makes_no_other_server():
+    """TensorFlow Serving finds a model by its name: model_server_config.proto, ModelConfigList."""
+    models = (MODEL, replace(MODEL, name="words", batching={"max_batch_size": 8}))
+    digests = {derived_flags.digest(replace(GOOD, models=order)) for order in (models, models[::-1])}
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize(
     ("image", "asked", "release"),
     [

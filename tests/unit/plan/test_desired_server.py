@@ -104,6 +104,16 @@ def running(server):
     }
 
 
+def test_a_model_whose_name_no_server_can_have_needs_a_name_for_the_server():
+    """Docker's names of containers: [a-zA-Z0-9][a-zA-Z0-9_.-]+ (docker run --name)."""
+    for name in ("ümlaut", "_x", "x" * 65):
+        model = dict(HALF, name=name)
+        (refusal,) = made({"models": [model]})["plan"]["refusals"]
+        assert refusal["subject"] == "name of the server" and refusal["remedy"] == "Set tfs_server_name"
+        assert made({"models": [model]}, {"name": "half"})["plan"]["refusals"] == []
+        assert made({"models": [PLAIN, model]})["plan"]["refusals"] == []
+
+
 @pytest.mark.parametrize(("asked", "role", "tunings"), [*itertools.product(REQUESTS, ROLES, [(), (TUNED,)])])
 def test_the_plan_predicts_what_deploy_makes(asked, role, tunings):
     found = made(REQUESTS[asked], ROLES[role], tunings=tunings)
@@ -348,6 +358,14 @@ def test_each_tuning_is_judged_for_itself():
     ignored = made(TWO, records=[stale], stale_tunings="ignore")["plan"]["warnings"]
     kept = made(TWO, records=[stale], stale_tunings="keep")["plan"]["warnings"]
     assert [text for text in ignored if "and is ignored" in text] and [text for text in kept if "and is kept" in text]
+
+
+def test_flags_of_a_tuning_that_the_release_does_not_accept_are_named():
+    """Such as those of a file that was edited. tensorflow_intra_op_parallelism is an int32 (main.cc of TensorFlow Serving 2.20.0)."""
+    for flag, value in (("tensorflow_intra_op_paralelism", 1), ("tensorflow_intra_op_parallelism", "many")):
+        plan = made(TWO, records=[record(change={"flags": {flag: value, "num_load_threads": 3}})])["plan"]
+        assert plan["server"]["flags"]["num_load_threads"] == 3 and flag not in plan["server"]["flags"]
+        assert f"model half: tuning sets {flag}, which 2.20.0 does not accept: not applied" in plan["warnings"]
 
 
 def test_variables_of_the_role_hold_before_the_plan():

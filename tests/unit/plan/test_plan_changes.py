@@ -62,6 +62,28 @@ def test_what_runs_as_planned_differs_in_nothing():
     )
 
 
+def test_labels_are_no_difference():
+    """A server with labels has allow_version_labels_for_unavailable_models (docs/model-updates.md). Labels are no part of a plan."""
+    request = {"version": "2.20.0", "models": [{"name": "digits"}]}
+    for backend, image in (("docker", "tensorflow/serving:2.20.0"), ("embedded", None)):
+        wanted, runs = plan(HOST, dict(request, backend=backend)), {"backend": backend, "image": image}
+        assert differences(wanted, [server(**runs, model={"labels": {"stable": 1}})]) == []
+
+
+def test_a_server_of_another_name_keeps_running():
+    """model_server changes only the server of the given name, so a deployment starts a second one (plugins/modules/model_server.py, option name)."""
+    (text,) = differences(PLAN, [server(name="words")], "digits")
+    assert text.startswith("digits: a new server") and "words also serves its models and keeps running" in text
+    assert "tfs_server_name: words" in text
+    assert differences(PLAN, [server(name="words"), server()], "digits") == []
+    assert differences(PLAN, [], "digits") == differences(PLAN, [])
+
+    runs = {"asked": {"servers": [server(name="words")]}, "ansible_facts": {}}
+    hosts = {"plain": runs, "named": dict(runs, tfs_server_name="words")}
+    found = fleet_plans.against(dict.fromkeys(hosts, PLAN), hosts, "asked")
+    assert found["plain"]["differences"] == [text] and found["named"]["differences"] == []
+
+
 def test_what_deploying_would_change():
     assert differences(PLAN, []) == ["digits: would be served; no server serves it now"]
     assert differences(PLAN, [server(state="stopped")]) == ["digits: would be served; no server serves it now"]

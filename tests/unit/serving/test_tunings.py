@@ -71,6 +71,11 @@ def test_a_tuning_keeps_what_beat_the_plan_and_not_the_settings_that_both_share(
         (dict(record().as_dict(), refuted="web-2"), "refuted: 'web-2' is not a mapping"),
         (dict(record().as_dict(), change={"protocol": "grpc"}), "'protocol' is not known"),
         (dict(record().as_dict(), change=[]), "change: [] is not a mapping"),
+        (dict(record().as_dict(), change={"form": "tflite_int4"}), "change.form: 'tflite_int4' is not known"),
+        (
+            dict(record().as_dict(), change={"batching": {"max_batch_size": 0}}),
+            "change.batching.max_batch_size: 0 is out",
+        ),
         (dict(record().as_dict(), model="../x"), "not a valid name for a model"),
     ],
 )
