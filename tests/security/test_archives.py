@@ -213,7 +213,7 @@ def test_sparse_file_whose_map_is_missing(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("name", ["m/new\nline", "m/\x1b[2Jcleared", "m/\u2028"])
+@pytest.mark.parametrize("name", ["m/new\nline", "m/\x1b[2Jcleared", "m/\u2028", "m/\u202etxt.exe", "m/\u2067a"])
 def test_names_that_would_make_several_lines(tmp_path, name):
     member = tarfile.TarInfo(name)
     member.type = tarfile.SYMTYPE

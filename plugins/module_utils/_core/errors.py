@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import TypedDict
 
-# Line breaks, terminal sequences and lone surrogates, which names in untrusted files can contain.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Line breaks, terminal sequences, changes of the direction of a text, and lone surrogates, which names in untrusted files can contain.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MOST_CHARACTERS = 200
 
 
