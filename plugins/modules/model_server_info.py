@@ -179,7 +179,7 @@ def work(module):
 def _embedded(path):
     try:
         configuration = ServingConfiguration.from_dict(json.loads(shared_folders.read(path)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise FleetError(
             f"cannot read the state of a server ({fault})",
             where=path,

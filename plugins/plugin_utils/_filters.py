@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, of_this_collection
 
 
 def named(function):
@@ -17,7 +17,8 @@ def named(function):
     @functools.wraps(function)
     def call(*arguments, **options):
         try:
-            return function(*arguments, **options)
+            with of_this_collection("input"):
+                return function(*arguments, **options)
         except FleetError as fault:
             raise AnsibleFilterError(f"{function.__name__}: {fault}") from fault
 

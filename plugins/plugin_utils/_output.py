@@ -9,6 +9,7 @@ import re
 
 from ansible import constants
 from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import one_line
 
 _FOR_PROGRAMS = re.compile(r"json|xml|junit|csv|tap|^null$")
 
@@ -20,5 +21,8 @@ def for_programs(callback: str | None = None) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line alongside what the stdout callback prints; to standard error where a program reads that."""
-    Display().display(text, stderr=for_programs())
+    """Print lines alongside what the stdout callback prints; to standard error where a program reads that.
+
+    Names from hosts can contain sequences that control the terminal.
+    """
+    Display().display("\n".join(map(one_line, text.split("\n"))), stderr=for_programs())

@@ -98,6 +98,7 @@ NAMES = [
 ]
 RUN = """
 import resource, sys
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import bounded_archives
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -212,7 +213,7 @@ def test_sparse_file_whose_map_is_missing(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("name", ["m/new\nline", "m/\x1b[2Jcleared", "m/\u2028"])
+@pytest.mark.parametrize("name", ["m/new\nline", "m/\x1b[2Jcleared", "m/\u2028", "m/\u202etxt.exe", "m/\u2067a"])
 def test_names_that_would_make_several_lines(tmp_path, name):
     member = tarfile.TarInfo(name)
     member.type = tarfile.SYMTYPE
@@ -255,3 +256,27 @@ def test_archive_of_a_model_of_zeros(tmp_path):
     (tmp_path / "m.tar.gz").write_bytes(COMPRESSORS["gz"](content.getvalue()))
     with transfer.unpacked(str(tmp_path / "m.tar.gz"), None) as folder:
         assert os.path.getsize(os.path.join(folder, "variables", "variables.data-00000-of-00001")) == 100 << 20
+
+
+@pytest.mark.parametrize("read", ["transfer.unpacked(sys.argv[1], None)", "bounded_archives.arrays(sys.argv[1])"])
+def test_descriptions_of_a_million_members(tmp_path, read):
+    """zipfile makes an object of 450 bytes of each description, which has 47 (4.3.12 of APPNOTE.TXT), before it says how many there are."""
+    path, count = tmp_path / "a.zip", 1_000_000
+    one = b"PK\1\2" + struct.pack("<6H3I5H2I", 20, 20, 0, 0, 0, 33, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    size = len(one) * count
+    ends = b"PK\6\6" + struct.pack("<Q2H2I4Q", 44, 45, 45, 0, 0, count, count, size, 0)
+    ends += b"PK\6\7" + struct.pack("<IQI", 0, size, 1) + b"PK\5\6" + b"\xff" * 16 + bytes(2)
+    path.write_bytes(one * count + ends)
+    code = RUN.replace("transfer.unpacked(sys.argv[1], None)", read)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True, timeout=120)
+    said, grown_mib = done.stdout.splitlines()
+    assert "it contains more than 10000 files and folders" in said and int(grown_mib) < 64, done.stdout
+
+
+def test_zip_of_many_members_with_long_names(tmp_path):
+    """As many files as a model may have."""
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        for name in ("saved_model.pb", *(f"assets/{'n' * 200}{number}" for number in range(9_000))):
+            archive.writestr(zipfile.ZipInfo(name), b"")
+    with transfer.unpacked(str(tmp_path / "m.zip"), None) as folder:
+        assert len(os.listdir(os.path.join(folder, "assets"))) == 9_000

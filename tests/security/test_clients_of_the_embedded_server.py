@@ -9,6 +9,7 @@ import contextlib
 import gzip
 import itertools
 import json
+import os
 import random
 import resource
 import socket
@@ -40,7 +41,10 @@ def start_servers(tmp_path_factory):
     """start(**environment): an embedded server that loads a model of half the input plus two, and does not listen yet."""
     base = made.by_program(MODELS) / "half_plus_two"
     with embedded.Servers(tmp_path_factory.mktemp("servers")) as servers:
-        yield lambda **environment: servers.start("--model_name=half", f"--model_base_path={base}", **environment)
+        monitoring = servers.directory / "monitoring.config"
+        monitoring.write_text('prometheus_config { enable: true path: "/metrics" }', encoding="utf-8")
+        flags = ("--model_name=half", f"--model_base_path={base}", f"--monitoring_config_file={monitoring}")
+        yield lambda **environment: servers.start(*flags, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +330,52 @@ def read_all(connection):
             pass
 
 
+def test_names_of_models_that_do_not_exist(server):
+    """Each gets a counter, as in TensorFlow Serving, and is in an error, which refers to what was sent; their number and length are the client's choice."""
+    with at_most(64 * MIB, server), socket.create_connection(("127.0.0.1", server.rest_port), 60) as connection:
+        for number in range(200):
+            connection.sendall(b"GET /v1/models/%d%s HTTP/1.1\r\nHost: h\r\n\r\n" % (number, b"a" * 1_000_000))
+            answer = bytearray()
+            while len(answer) < 1_000_000:
+                answer += connection.recv(1 << 20)
+    exchange(server.rest_port, b"".join(b"GET /v1/models/n%d HTTP/1.1\r\nHost: h\r\n\r\n" % n for n in range(3000)), 60)
+    assert predicts(server)
+    ((_code, _closes, page),) = exchange(server.rest_port, b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
+    counted = [line for line in page.splitlines() if line.startswith(b":tensorflow:serving:request_count{")]
+    assert 100 < len(counted) < 1100 and sum(map(len, counted)) < MIB
+    assert sum(int(line.rpartition(b" ")[2]) for line in counted if b"NOT_FOUND" in line) >= 3200
+    assert any(b'model_name="half",status="OK"' in line for line in counted)
+
+
+@pytest.mark.parametrize("length", [b"0" * 2_000_000 + b"x", b"1," * 1_000_000 + b"x", b"0" * 2_000_000])
+def test_lengths_that_take_long_to_read(server, length):
+    """A head of 2 MB stops all threads of the server while a pattern is looked for in it: 1.4 s, or 0.3 s and 295 MiB."""
+    with at_most(64 * MIB, server):
+        used = processor_s(server)
+        for _time in range(5):
+            sent = http_framings.post(b"Content-Length: " + length, body=b"")
+            ((code, closes, _body),) = exchange(server.rest_port, sent, 60)
+            assert (code, closes) == (400, True)
+        assert processor_s(server) - used < 1
+
+
+def processor_s(server):
+    """Seconds of a processor that a server has used (utime and stime in proc(5))."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 # --- Clients that hide one request in another
+
+
+@pytest.mark.parametrize(
+    "fields", [[b"close"], [b"Close"], [b"close, TE"], [b"TE ,\tclose"], [b"keep-alive", b"close"]]
+)
+def test_nothing_is_read_after_the_last_request(server, fields):
+    """9.6: a server that receives the option close does not process further requests of the connection."""
+    connection = [b"Connection: " + one for one in fields]
+    found = exchange(server.rest_port, http_framings.post(http_framings.LENGTH, *connection) + GOOD)
+    assert [(code, closes) for code, closes, _body in found] == [(200, True)]
 
 
 @pytest.mark.parametrize("name", http_framings.REFUSED)

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 import subprocess
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import program, shared_folders
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file, program, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import server_folder
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
@@ -268,3 +269,46 @@ def _umask(mask):
         yield
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize("named", ["root's process", "its own process", "its own with another start", "a link"])
+@pytest.mark.parametrize("owner", [0, NOBODY])
+def test_pid_file_of_another_account(open_path, named, owner):
+    """Who may write to a state directory does not choose which of root's processes ends."""
+    path, own = open_path / "server.pid", named.startswith("its own")
+    process = subprocess.Popen(["sleep", "600"], user=NOBODY if own else None)
+    try:
+        birth = "another boot 1" if named.endswith("start") else pid_file.birth_of(process.pid)
+        target = open_path / "target" if named == "a link" else path
+        target.write_text(json.dumps([process.pid, birth]), encoding="utf-8")
+        os.chown(target, owner, owner)
+        if target != path:
+            path.symlink_to(target)
+        found = pid_file.process_of(str(path))
+    finally:
+        process.kill()
+        process.wait()
+    counts = named == "its own process" or (named == "root's process" and owner == 0)
+    assert found == (process.pid if counts else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"[{pid}, null]" for pid in (-1, 0, 1, 999999999, "true", "1.5", "1e999", '"self"', '"../../tmp/x"', "[]")),
+        *(f'["{name}", BIRTH]' for name in ("self", "PID", "PID/../PID", "PID/task/PID", "\\u0000")),
+        *("[" * count for count in (1, 1000, 100000)),
+        "",
+        "{}",
+        "null",
+        "[9" + "9" * 5000 + ", null]",
+    ],
+    ids=range(22),
+)
+def test_pid_file_that_names_no_process(tmp_path, text):
+    """-1 and 0 are all processes and the own group for kill(2); /proc has more names than numbers (proc(5))."""
+    path, pid = tmp_path / "server.pid", str(os.getpid())
+    path.write_text(
+        text.replace("BIRTH", json.dumps(pid_file.birth_of(os.getpid()))).replace("PID", pid), encoding="utf-8"
+    )
+    assert pid_file.process_of(str(path)) is None

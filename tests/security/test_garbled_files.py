@@ -13,15 +13,17 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import published, samples
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import published, samples, saved_model, warmup
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client, tfrecord
 from ansible_collections.tfserving.fleet.tests.security import garbled_models
 from ansible_collections.tfserving.fleet.tests.support import made
+from ansible_collections.tfserving.fleet.tests.unit.model.test_model_saved_model import SIMPLE, held, model
 
 numpy = pytest.importorskip("numpy")
 
@@ -87,9 +89,9 @@ def test_samples_of_zeros(tmp_path):
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_model_with_a_file_without_end(tmp_path, name, kind):
     """In a process of its own, whose memory is bounded: a pipe is waited for, and /dev/zero read, until somebody ends it."""
-    model = tmp_path / "model"
-    shutil.copytree(made.by_program(MODELS) / "plain", model)
-    path = model / name
+    folder = tmp_path / "model"
+    shutil.copytree(made.by_program(MODELS) / "plain", folder)
+    path = folder / name
     path.unlink(missing_ok=True)
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
     code = (
@@ -102,7 +104,7 @@ def test_model_with_a_file_without_end(tmp_path, name, kind):
         "    print(fault)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, model],
+        [sys.executable, "-c", code, folder],
         capture_output=True,
         text=True,
         check=False,
@@ -128,3 +130,28 @@ def test_manifest_that_is_whole(tmp_path):
     told = {"schema": manifest.SCHEMA, "key": "k", "files": {"saved_model.pb": {"sha256": "0" * 64, "bytes": 1}}}
     (tmp_path / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
     assert published.manifest_of(str(tmp_path)) == told
+
+
+TENSOR = {"x": {"dtype": "float32", "shape": [None, 2]}}
+
+
+@pytest.mark.parametrize("record", [b"", bytes.fromhex("3200"), bytes.fromhex("32020a00")])
+def test_warmup_of_more_records_than_a_server_reads(record):
+    """300,000 records in 5 MB: each is looked at, and gets a sentence of its own, until there are more than servers accept."""
+    content, signatures = tfrecord.frame(record) * 300_000, {"serving_default": {"inputs": TENSOR, "outputs": {}}}
+    began = time.process_time()
+    found = warmup.look(content, signatures)
+    assert time.process_time() - began < 1 and len(found["faults"]) <= 1002
+    assert found["faults"][-1].endswith("servers refuse more than 1000")
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "../../../../../../../../etc/hostname", "/etc/hostname", "a/../../x", ".."]
+)
+def test_asset_outside_of_its_folder(tmp_path, name):
+    """TensorFlow appends the name of an asset to the model's folder (tensorflow/cc/saved_model/loader.cc, AddAssetsTensorsToInputs)."""
+    (tmp_path / "secret").write_text("of another folder")
+    asset = held(6, held(1, held(1, "asset:0")), held(2, name))  # AssetFileDef of meta_graph.proto
+    (tmp_path / "saved_model.pb").write_bytes(model(asset, *SIMPLE))
+    with pytest.raises(FleetError, match="is a file outside of the folder"):
+        saved_model.read(str(tmp_path))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A converter and a builder that answer as an attacker wants: ansible-playbook with the roles' own task files, whose results come from this file."""
+"""Hosts that answer as an attacker wants: ansible-playbook with the roles' own task files, whose results come from this file, and filters alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.filter.model_conversions import model_conversions
+from ansible_collections.tfserving.fleet.plugins.filter.model_results import model_results
+from ansible_collections.tfserving.fleet.plugins.filter.serving_image_parts import serving_image_parts
+from ansible_collections.tfserving.fleet.plugins.filter.serving_image_work import serving_image_work
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet_plans
+from ansible_collections.tfserving.fleet.tests.unit.plan import test_golden_plans as golden
+
+yaml = pytest.importorskip("yaml")
+AnsibleFilterError = pytest.importorskip("ansible.errors").AnsibleFilterError
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -114,7 +124,64 @@ def test_what_a_converter_says_that_it_published(tmp_path, told):
     assert code == 0 and "kept" in said, said
 
 
-def _tasks(path):
-    import yaml
+STRANGE = [None, True, -1, 1e999, 10**5000, "", "\x1b[2J", [], {}, [[]], ["x"], {"a": {}}, "\ud800", "a\nb"]
+CONVERTED = {**GOOD, "one": {"model": {"name": "digits"}, "published": "saved_model"}}
+BUILT = {"files": ["/b/images/aaaaaaaaaaaa/part-00000"], "item": {"digest": "a" * 64, "image": "i"}}
+RECIPE = {"image": "i", "level": "x86-64-v3", "digest": "d" * 64}
+HOSTS = {"b": {"level": "x86-64-v3", "images": ["other"], "recipe": RECIPE, "present": False}}
+FILTERS = {
+    "converter's results": (lambda one: model_results([one], "/srv/models", "one"), CONVERTED),
+    "results as a whole": (
+        lambda one: model_results(one.get("results"), "/srv/models", "one"),
+        {"results": [CONVERTED]},
+    ),
+    "results before a conversion": (lambda one: model_conversions([{"name": "digits"}], (), [one]), GOOD),
+    "builder's files": (lambda one: serving_image_parts([one], "/b/images"), BUILT),
+    "images of hosts": (lambda one: serving_image_work({"b": one}, ["b"]), HOSTS["b"]),
+}
 
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_results_of_another_form(name):
+    """Each key missing, and with each strange value: used, or refused in one line, so that it is known which host to look at."""
+    call, result = FILTERS[name]
+    call(result)
+    own = {"one", "item"}  # Of the controller.
+    for key in result.keys() - own:
+        for changed in [{}, *({key: value} for value in STRANGE)]:
+            try:
+                call({**{other: value for other, value in result.items() if other != key}, **changed})
+            except AnsibleFilterError as fault:
+                assert str(fault).isprintable() and len(str(fault)) < 10_000, (key, changed)
+
+
+@pytest.mark.parametrize("fault", [KeyError("level"), TypeError("x\ny"), RecursionError()])
+def test_facts_of_another_form(fault):
+    """The plan of a fleet names the host."""
+
+    def plan(_variables):
+        raise fault
+
+    with pytest.raises(FleetError, match=r"this is not the data .* \(on web1\)") as caught:
+        fleet_plans.plan_all({"web1": {}}, plan)
+    assert str(caught.value).isprintable()
+
+
+def test_names_that_control_a_terminal(tmp_path):
+    """What Ansible prints itself is JSON; the plan is text."""
+    capabilities = golden.machine(**golden.CASES["machines"]["t4"])
+    capabilities["gpus"][0]["driver"] = "vfio\x1b]0;owned\x07\x1b[2J\u2028"
+    code, said = play(
+        tmp_path,
+        [
+            {"ansible.builtin.set_fact": {"tfserving_capabilities": capabilities, "cacheable": True}},
+            {"ansible.builtin.set_fact": {"tfserving_models": [{"name": "digits"}], "tfserving_version": "2.20.0"}},
+            {"tfserving.fleet.plan_report": {"hosts": ["localhost"]}},
+        ],
+    )
+    assert code == 0 and "the driver vfio" in said and "owned" in said, said
+    assert all(line.isprintable() for line in said.split("\n")), said
+
+
+def _tasks(path):
     return yaml.safe_load(path.read_text(encoding="utf-8"))

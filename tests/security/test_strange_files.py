@@ -20,6 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import share
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import candidate_memory, container_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.container_files import Reader
+from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import process
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import model_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
 from ansible_collections.tfserving.fleet.tests.security.conftest import NOBODY, give
@@ -283,3 +284,26 @@ def test_link_that_changes_all_the_time(version, secret, tmp_path, open_path):
         finally:
             attacker.kill()
             attacker.wait()
+
+
+def test_log_that_is_larger_than_memory(server, tmp_path):
+    """A server can write to its log, and make it longer than any disk (ftruncate(2)); what happened stands at its end."""
+    home = process.Home(str(tmp_path), "s")
+    Path(home.log).parent.mkdir(parents=True)
+    with open(home.log, "wb") as stream:
+        stream.truncate(TIB)
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"\nFailed to start server. Error: because\n")
+    assert home.ended().lines == "Failed to start server. Error: because"
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"models": ' * 100_000, "{}", "null", "[]", '{"models": 5}'])
+def test_stored_server_that_is_none(tmp_path, content):
+    path = tmp_path / "s" / "servers" / "s" / "server.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content, encoding="utf-8")
+    refused = ends("model_server_info", state_directory=tmp_path / "s", engine_socket="/nonexistent.sock")
+    assert refused["failed"] and "cannot read the state of a server" in refused["msg"]
+    assert not ends("model_server", name="s", backend="embedded", state="stopped", state_directory=tmp_path / "s")[
+        "changed"
+    ]

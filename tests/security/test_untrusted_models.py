@@ -47,6 +47,15 @@ def test_model_that_writes(models, tmp_path, name):
     assert copied["accepted"]
 
 
+@pytest.mark.parametrize("name", ["reading", "reading_on_load"])
+def test_model_that_reads_files_of_the_host(models, name):
+    """Its lines would be in the answers."""
+    described = modules.call("saved_model_info", path=models / name)
+    assert described["saved_model"]["untrusted_ops"] == ["InitializeTableFromTextFileV2"], described
+    refused = modules.call("saved_model_info", path=models / name, load=True, python=sys.executable)
+    assert refused["failed"] and "trusted: true" in refused["msg"], refused
+
+
 def test_warning_of_what_no_signature_runs(models):
     (warning,) = [
         one

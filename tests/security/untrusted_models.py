@@ -59,8 +59,42 @@ class Writing(tf.saved_model.experimental.TrackableResource):
         tf.io.write_file(WRITTEN, "on load")
 
 
+class Reading(Base):
+    """Answers with the lines of any file, by means of an operation that models with vocabularies contain."""
+
+    def touch(self):
+        fill(tf.raw_ops.HashTableV2(key_dtype=tf.int64, value_dtype=tf.string), tf.strings.join(["/etc/", "passwd"]))
+
+
+class ReadingOnLoad(Base):
+    def __init__(self):
+        super().__init__()
+        self.table = FromFile()
+
+
+class FromFile(Writing):
+    def _initialize(self):
+        fill(tf.raw_ops.HashTableV2(key_dtype=tf.int64, value_dtype=tf.string), tf.constant("/etc/passwd"))
+
+
+def fill(table, path):
+    tf.raw_ops.InitializeTableFromTextFileV2(
+        table_handle=table, filename=path, key_index=-1, value_index=-2, vocab_size=-1, delimiter="\t"
+    )
+
+
+KINDS = {
+    "plain": Base,
+    "in_signature": InSignature,
+    "printing": Printing,
+    "on_load": OnLoad,
+    "reading": Reading,
+    "reading_on_load": ReadingOnLoad,
+}
+
+
 def main(directory):
-    for name, kind in {"plain": Base, "in_signature": InSignature, "printing": Printing, "on_load": OnLoad}.items():
+    for name, kind in KINDS.items():
         model = kind()
         tf.saved_model.save(model, os.path.join(directory, name), signatures=model.serve)
     words = tf.lookup.TextFileInitializer(_words(directory), tf.string, 0, tf.int64, -1)

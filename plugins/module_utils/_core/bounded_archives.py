@@ -23,6 +23,7 @@ _COMPRESSED: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip), (b"BZh", bz2)
 _SMALL_BYTES, _RATIO = 256 << 20, 100
 _HEADER_BYTES = 1 << 20  # No file system has longer names and attributes.
 _FOLDERS = 100
+_MEMBER_BYTES = 1000  # Of the description of a member of a zip archive.
 _SMALL_ARRAYS_BYTES, _MOST_ARRAYS = 64 << 20, 10_000
 
 
@@ -41,11 +42,15 @@ class Limits:
             )  # tarfile would seek back by this size and read the same member again.
         self.bytes += size
         self._members += 1
-        if self._members > self._most_members:
-            raise self.fault(f"it contains more than {self._most_members} files and folders")
+        self.check_members(self._members)
         if name.count("/") > _FOLDERS:
             raise self.fault(f"it contains folders that are nested more than {_FOLDERS} deep")
         self.check(self.bytes)
+
+    def check_members(self, count: int) -> None:
+        """Raise FleetError if this number of members is above the limit."""
+        if count > self._most_members:
+            raise self.fault(f"it contains more than {self._most_members} files and folders")
 
     def check(self, size: int) -> None:
         """Raise FleetError if this unpacked size is above the limit."""
@@ -68,9 +73,7 @@ def unpacked_bytes(packed_bytes: int, small_bytes: int = _SMALL_BYTES) -> int:
 def arrays(path: str) -> Iterator[dict[str, Callable[[], bytes]]]:
     """Yield {name: function that reads it} of the arrays of a NumPy archive. Raise FleetError and archive_errors.FAULTS."""
     limits = Limits(path, unpacked_bytes(os.path.getsize(path), _SMALL_ARRAYS_BYTES), _MOST_ARRAYS)
-    with shared_folders.open_regular(path) as stream, zipfile.ZipFile(stream) as opened:
-        for one in opened.infolist():
-            limits.add(one.filename, one.file_size)
+    with shared_folders.open_regular(path) as stream, open_zip(stream, limits) as opened:
         yield {
             one.filename[: -len(".npy")]: functools.partial(opened.read, one)
             for one in opened.infolist()
@@ -94,6 +97,29 @@ def members(archive: tarfile.TarFile, limits: Limits) -> list[tarfile.TarInfo]:
         limits.add(member.name, member.size)
         found.append(member)
     return found
+
+
+def open_zip(stream: IO[bytes], limits: Limits) -> zipfile.ZipFile:
+    """Open a zip archive, and count its members. Raise FleetError and archive_errors.FAULTS."""
+    directory = _Directory(stream, limits)
+    archive = zipfile.ZipFile(directory)
+    directory.read = stream.read  # type: ignore[assignment,method-assign]
+    for one in archive.infolist():
+        limits.add(one.filename, one.file_size)
+    return archive
+
+
+class _Directory:
+    """A stream for zipfile, which reads the descriptions of all members at once, and needs ten times as much memory for them."""
+
+    def __init__(self, stream: IO[bytes], limits: Limits) -> None:
+        self._stream, self._limits = stream, limits
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Read like a file."""
+        self._limits.check_members(size // _MEMBER_BYTES)
+        return self._stream.read(size)
 
 
 class _Bounded:

@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import TypedDict
 
-# Line breaks, terminal sequences and lone surrogates, which names in untrusted files can contain.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Line breaks, terminal sequences, changes of the direction of a text, and lone surrogates, which names in untrusted files can contain.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_MOST_CHARACTERS = 200
+
+
+def one_line(text: str) -> str:
+    """Return a text with its control characters escaped."""
+    return _CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 class Fault(TypedDict):
@@ -38,7 +46,7 @@ class FleetError(Exception):
         if not text.endswith((".", "!", "?")):
             text += "."
         text = f"{text} {self.remedy}" if self.remedy else text
-        return _CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
+        return one_line(text)
 
     def as_dict(self) -> Fault:
         """Return the error as data."""
@@ -48,3 +56,16 @@ class FleetError(Exception):
     def from_dict(cls, data: Fault) -> FleetError:
         """Return the error that as_dict() describes."""
         return cls(data["what"], data.get("where"), data.get("remedy"))
+
+
+@contextlib.contextmanager
+def of_this_collection(where: str) -> Iterator[None]:
+    """Turn the exceptions of code that reads data of another form into a FleetError. where: whose data it is."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as fault:
+        raise FleetError(
+            f"this is not the data that the collection expects here ({type(fault).__name__} {str(fault)[:_MOST_CHARACTERS]})",
+            where=where,
+            remedy="Pass results of this collection unchanged. If they are, check the host that returned them.",
+        ) from fault

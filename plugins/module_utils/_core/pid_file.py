@@ -6,18 +6,28 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+
+_MOST_BYTES = 200
 
 
 def process_of(path: str) -> int | None:
-    """Return the process id in the file (which contains it and its start), or None if the process has ended."""
+    """Return the process id in the file (which contains it and its start), or None if the process has ended.
+
+    Files of other accounts than root and this one count only for processes of their owners.
+    """
     try:
-        pid, birth = json.loads(shared_folders.read(path))
-    except (OSError, ValueError, TypeError):
+        with open(shared_folders.open_file(path, os.O_RDONLY), "rb") as stream:
+            owner = os.fstat(stream.fileno()).st_uid
+            pid, birth = json.loads(stream.read(_MOST_BYTES))
+        is_named = isinstance(pid, int) and isinstance(birth, str) and birth_of(pid) == birth
+        return pid if is_named and (owner in (0, os.geteuid()) or owner == os.stat(f"/proc/{pid}").st_uid) else None
+    except (OSError, ValueError, TypeError, FleetError):
         return None
-    return pid if birth_of(pid) == birth else None
 
 
 def birth_of(pid: int) -> str | None:

@@ -33,5 +33,5 @@ def described(container_labels: Mapping[str, str]) -> ServingConfiguration | Non
     """Return the ServingConfiguration in a container's labels, or None."""
     try:
         return ServingConfiguration.from_dict(json.loads(container_labels[DESCRIPTION]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -45,7 +45,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_con
 ENTRY = "_embedded.server.main"  # not imported: it loads NumPy and gRPC, and Ansible would send it to hosts with a container engine
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
-_KEPT_LOG_BYTES = 4 << 20
+_KEPT_LOG_BYTES = _READ_LOG_BYTES = 4 << 20
 _TELLING = re.compile(
     r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called"
 )
@@ -80,7 +80,7 @@ class Home(ServerFolder):
         """Return the ServingConfiguration that was last started, or None, also for a file that cannot be read."""
         try:
             return ServingConfiguration.from_dict(json.loads(shared_folders.read(self.path("server.json"))))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def start(self, wanted: ServingConfiguration, models: Sequence[ModelConfiguration], ready_timeout_s: float) -> None:
@@ -232,9 +232,10 @@ class _Log:
 
     def words(self) -> str:
         """Return the lines that explain a failure, or else the last ones."""
-        with open(self.path, encoding="utf-8", errors="replace") as stream:
-            stream.seek(self._position)
-            lines = [line.strip() for line in stream.read().splitlines() if line.strip()]
+        with open(self.path, "rb") as stream:
+            stream.seek(max(self._position, os.path.getsize(self.path) - _READ_LOG_BYTES))
+            text = stream.read(_READ_LOG_BYTES).decode("utf-8", "replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         telling = list(dict.fromkeys(line for line in lines if _TELLING.search(line)))
         return " | ".join((telling or lines)[-4:]) or "nothing"
 

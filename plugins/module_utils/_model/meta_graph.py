@@ -167,7 +167,7 @@ def _describe(graph: Fields) -> MetaGraph:
         "ops": {key: sorted(run.ops) for key, run in runs.items()},
         "uncertain_ops": {key: sorted(run.uncertain_ops) for key, run in runs.items() if run.uncertain_ops},
         "fed_ops": {key: sorted(run.fed_ops) for key, run in runs.items() if run.fed_ops},
-        "untrusted_ops": _untrusted(nodes, _OBJECTS in graph, [loading, *runs.values()]),
+        "untrusted_ops": _untrusted(nodes, graph, loading, list(runs.values())),
         "foreign_ops": sorted(op for op in nodes.ops if op not in NAMES and not op.startswith("_")),
         "assets": sorted(
             {protobuf.text(protobuf.last(protobuf.grouped(asset), 2)) for asset in graph.get(_ASSETS, [])}
@@ -177,20 +177,41 @@ def _describe(graph: Fields) -> MetaGraph:
     }
 
 
-def _untrusted(nodes: graph_walk.Graph, has_objects: bool, runs: Iterable[Walked]) -> list[str]:
+def _untrusted(nodes: graph_walk.Graph, graph: Fields, loading: Walked, runs: Iterable[Walked]) -> list[str]:
     """Return the operations that may run and require trust.
 
     Objects of TensorFlow 2 may have any function as their initializer. Other nodes run only if something fetches them.
     """
-    running = {op for run in runs for op in run.ops | run.uncertain_ops}
-    functions = [body for name, body in nodes.bodies.items() if name and has_objects]
-    found = statefulness.untrusted_ops((node.op for body in functions for node in body.nodes.values()), running)
+    requested = {op for run in runs for op in run.ops | run.uncertain_ops}
+    functions = [body for name, body in nodes.bodies.items() if name and _OBJECTS in graph]
+    found = statefulness.untrusted_ops(
+        (node.op for body in functions for node in body.nodes.values()),
+        requested | loading.ops | loading.uncertain_ops,
+        requested,
+    )
+    found += _tables_of_other_files(nodes, [_node_of(asset) for asset in graph.get(_ASSETS, [])])
     prints = any(
         node.op == "PrintV2" and node.text("output_stream").startswith("file:")
         for body in nodes.bodies.values()
         for node in body.nodes.values()
     )
-    return sorted([*found, "PrintV2"]) if prints else found
+    return sorted({*found, *(["PrintV2"] if prints else [])})
+
+
+def _node_of(asset: Buffer) -> str:
+    """Return the node that gets the path of an asset."""
+    return _tensor(protobuf.last(protobuf.grouped(asset), 1))["tensor"].partition(":")[0]
+
+
+def _tables_of_other_files(nodes: graph_walk.Graph, assets: Iterable[str]) -> list[str]:
+    """Return the operations that fill tables from files which are neither assets nor given to a function, as exporters write them."""
+    return [
+        node.op
+        for body in nodes.bodies.values()
+        for node in body.nodes.values()
+        if node.op in statefulness.TABLES_OF_FILES
+        and {name for name, _port in node.inputs[1:]} - {*body.arguments, *assets}
+    ]
 
 
 def _tensors(side: Mapping[str, TensorInfo]) -> list[str]:

@@ -142,7 +142,7 @@ def refusal(destination: str, key: str) -> Refusal | None:
     try:
         refused = json.loads(shared_folders.read(_refusal_file(destination)))
         return refused if refused["key"] == key and refused["reason"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     checkpoint,
@@ -36,6 +37,12 @@ def read(directory: str, tags: Sequence[str] = meta_graph.SERVED_TAGS) -> SavedM
         directory, described["variables"]["count"], described["restored"]
     )
     for name in described["assets"]:
+        if not shared_folders.is_inside(os.path.normpath(os.path.join("/", "assets", name)), "/assets"):
+            raise FleetError(
+                f"the asset {name!r} is a file outside of the folder",
+                where=os.path.join(directory, "assets"),
+                remedy="Do not use this model.",
+            )
         if not os.path.isfile(os.path.join(directory, "assets", name)):
             raise FleetError(
                 f"the asset {name!r} is missing",

@@ -60,10 +60,9 @@ _DEBUG = frozenset(
     "DebugIdentity DebugIdentityV2 DebugIdentityV3 DebugNanCount DebugNumericSummary DebugNumericSummaryV2".split()
 )
 # Every SavedModel contains some of these, to save and restore itself, and to fill tables from its assets.
-_OF_EVERY_MODEL = frozenset(
-    """
-    InitializeTableFromTextFile InitializeTableFromTextFileV2 MergeV2Checkpoints Restore RestoreSlice RestoreV2 Save SaveSlices SaveV2
-""".split()
+TABLES_OF_FILES = frozenset("InitializeTableFromTextFile InitializeTableFromTextFileV2".split())
+_OF_EVERY_MODEL = TABLES_OF_FILES | frozenset(
+    "MergeV2Checkpoints Restore RestoreSlice RestoreV2 Save SaveSlices SaveV2".split()
 )
 # TensorFlow considers these stateful, but they do not affect other requests: they use something that exists only as
 # long as the request.
@@ -139,15 +138,15 @@ def outside_ops(ops: Iterable[str]) -> list[str]:
     return sorted((PROCESS | NETWORK) & set(ops))
 
 
-def untrusted_ops(functions: Iterable[str], running: Iterable[str]) -> list[str]:
+def untrusted_ops(functions: Iterable[str], running: Iterable[str], requested: Iterable[str]) -> list[str]:
     """Return the operations that require trust in the model, sorted: they use files, processes or the network, or call Python.
 
     functions: all functions that TensorFlow's loader in Python may run as initializers, even if no signature uses them;
     those that call Python fail there. running: those that run for a signature or when a server loads the model. These
-    never need operations that save a model.
+    never need operations that save a model. requested: those that run for a signature, which never needs to read files.
     """
     found = (OUTSIDE | _DEBUG) & set(functions) | (OUTSIDE | PYTHON | _DEBUG) & set(running)
-    return sorted(found - _OF_EVERY_MODEL | WRITES_FILES & set(running))
+    return sorted(found - _OF_EVERY_MODEL | WRITES_FILES & set(running) | READS_FILES & set(requested))
 
 
 def refuse_untrusted(ops: Iterable[str], where: str, instead: str) -> None:

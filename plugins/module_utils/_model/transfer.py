@@ -215,9 +215,7 @@ def unpack(archive: str, partial: Partial) -> None:
     try:
         limits = Limits(archive, bounded_archives.unpacked_bytes(os.path.getsize(archive)), shared_folders.MOST_ENTRIES)
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                for one in opened.infolist():
-                    limits.add(one.filename, one.file_size)
+            with open(archive, "rb") as file, bounded_archives.open_zip(file, limits) as opened:
                 packed = {one.filename: one for one in opened.infolist() if not one.filename.endswith("/")}
                 _refuse_strange(
                     [

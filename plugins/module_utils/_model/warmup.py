@@ -9,6 +9,7 @@ file is checked before it is published.
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypedDict
@@ -34,8 +35,9 @@ _DEFAULT_SIGNATURE = "serving_default"
 class WarmUp(TypedDict):
     """A warm-up file.
 
-    kinds: how many records of each. batch_sizes: the first dimensions of its predict requests. faults: why a server
-    would refuse the version or crash; empty for a valid file.
+    records: how many, at most one more than servers accept, because no more are read. kinds: how many of each.
+    batch_sizes: the first dimensions of its predict requests. faults: why a server would refuse the version or crash;
+    empty for a valid file.
     """
 
     records: int
@@ -68,7 +70,7 @@ def look(content: Buffer, signatures: Signatures, optional: Mapping[str, Collect
     found: WarmUp = {"records": 0, "kinds": {}, "batch_sizes": [], "faults": []}
     sizes: set[Any] = set()
     try:
-        for number, held in enumerate(tfrecord.records(content), 1):
+        for number, held in enumerate(itertools.islice(tfrecord.records(content), MOST_RECORDS + 1), 1):
             kind, request = _opened(held)
             found["records"] = number
             found["kinds"][kind] = found["kinds"].get(kind, 0) + 1
@@ -81,7 +83,7 @@ def look(content: Buffer, signatures: Signatures, optional: Mapping[str, Collect
     except (tfrecord.Malformed, protobuf.Malformed, TypeError, AttributeError) as fault:
         found["faults"].append(f"it is not a TFRecord file of PredictionLog messages: {fault}")
     if found["records"] > MOST_RECORDS:
-        found["faults"].append(f"it has {found['records']} records; servers refuse more than {MOST_RECORDS}")
+        found["faults"].append(f"it has at least {found['records']} records; servers refuse more than {MOST_RECORDS}")
     found["batch_sizes"] = sorted(sizes)
     return found
 

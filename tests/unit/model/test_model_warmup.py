@@ -105,7 +105,10 @@ def test_warm_up_files_are_told_from_examples():
             warmup.file([request("other", x=tensor(1, 1, 3))]),
             "requests the signature 'other'; the model has serving_default",
         ),
-        (warmup.file([request(x=tensor(1, 1, 3))] * 1001), "it has 1001 records; servers refuse more than 1000"),
+        (
+            warmup.file([request(x=tensor(1, 1, 3))] * 1001),
+            "it has at least 1001 records; servers refuse more than 1000",
+        ),
         (tfrecord.frame(log(request(), 5)), "record 1 is a session_run log, which servers refuse"),
         (tfrecord.frame(log(request(), 7)), "record 1 is a predict_streamed log"),
         (b"garbage", "it is not a TFRecord file of PredictionLog messages: no record begins at byte 0"),

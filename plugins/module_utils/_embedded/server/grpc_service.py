@@ -150,7 +150,7 @@ class GrpcService:
                 code = status.of(fault).code
                 raise
             finally:
-                metrics.REQUEST_COUNT.add(name, code)
+                metrics.count_request(name, code)
                 if code == "OK":
                     metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, api, "GRPC")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Larger bodies are refused whatever the limits, because TensorFlow Serving counts in 32 bits.
-TOO_LARGE = 1 << 31
+TOO_LARGE, _LONGEST_LENGTH = 1 << 31, 1000
 _TOKEN = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)"
 _FIRST_LINE = re.compile(_TOKEN + rb" ([\x21-\x7e]+) HTTP/1\.([0-9])")
 _FIELD = re.compile(_TOKEN + rb":([\t\x20-\x7e\x80-\xff]*)")
@@ -73,7 +73,7 @@ def _length(headers: Mapping[str, str], old: bool) -> int | None:
         if coding.lower() != "chunked" or old or "content-length" in headers:
             raise Refused()
         return None
-    found = _LENGTH.fullmatch(length)
+    found = _LENGTH.fullmatch(length) if len(length) <= _LONGEST_LENGTH else None
     if not found or int(found[1]) >= TOO_LARGE:
         raise Refused()
     return int(found[1])

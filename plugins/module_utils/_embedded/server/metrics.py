@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 PATH = "/monitoring/prometheus/metrics"
+_MOST_SERIES, _LONGEST_NAME = 1000, 256
 
 
 class _Metric:
@@ -40,9 +41,11 @@ class Counter(_Metric):
 
     kind = "counter"
 
-    def add(self, *values: object, by: float = 1) -> None:
-        """Count for these values of the labels."""
+    def add(self, *values: object, by: float = 1, instead: tuple[object, ...] | None = None) -> None:
+        """Count for these values of the labels; for others instead, if these would be one more of very many series."""
         with self._lock:
+            if instead and values not in self._series and len(self._series) >= _MOST_SERIES:
+                values = instead
             self._series[values] = self._series.get(values, 0) + by
 
     def _lines(self, pairs: str, values: tuple[object, ...]) -> Iterator[str]:
@@ -103,6 +106,14 @@ _ALL = (
     PADDING_SIZE,
     WRAPPED_RUN_COUNT,
 )
+
+
+def count_request(model: str, code: str) -> None:
+    """Count a request. Clients can name any model: unless a request succeeds, long names and those after very many others are left out."""
+    is_known = code == "OK"
+    REQUEST_COUNT.add(
+        model if is_known or len(model) <= _LONGEST_NAME else "", code, instead=None if is_known else ("", code)
+    )
 
 
 def page() -> str:

@@ -149,8 +149,8 @@ class RestService:
         requested = connection.head()
         if requested is None:
             return False
-        header = requested.headers.get("connection", "").lower()
-        stays = header == "keep-alive" if requested.old else header != "close"
+        wishes = {one.strip(" \t") for one in requested.headers.get("connection", "").lower().split(",")}
+        stays = "close" not in wishes and (not requested.old or "keep-alive" in wishes)  # 9.3
         # A request counts from its head to the last byte of its answer, including its time in the queue.
         with self._activity:
             body = connection.body(requested)
@@ -191,13 +191,10 @@ class RestService:
         try:
             return 200, "application/json", self._process(verb, target, found, body)
         except Exception as fault:
-            problem = status.of(fault)
-            code = problem.code
-            if code == "UNKNOWN" and not isinstance(fault, status.Status):
-                log.error(f"A request failed: {log.shown(str(problem))}")
-            return grpc_api.http_of_code(code), "application/json", rest_answer.error(problem.message)
+            code, message = _explained(fault)
+            return grpc_api.http_of_code(code), "application/json", rest_answer.error(message)
         finally:
-            metrics.REQUEST_COUNT.add(name, code)
+            metrics.count_request(name, code)
             if code == "OK":
                 metrics.REQUEST_LATENCY.add((time.monotonic() - began) * 1e6, name, method, "REST")
 
@@ -230,6 +227,14 @@ class RestService:
         request.model_spec.name = requested.name
         with self._library.use(requested) as (_number, session):
             return rest_answer.results(self._predictor.infer(method, session, request, self._timeout_ms).result)
+
+
+def _explained(fault: Exception) -> tuple[str, str]:
+    """Return (code, message). The status is no variable of a caller: it refers to their frames, which would keep their requests in memory."""
+    problem = status.of(fault)
+    if problem.code == "UNKNOWN" and not isinstance(fault, status.Status):
+        log.error(f"A request failed: {log.shown(str(problem))}")
+    return problem.code, problem.message
 
 
 def _named(found: Any) -> tuple[str, str]:
