@@ -481,3 +481,12 @@ def test_a_socket_in_place_of_a_port(serve, model_directory, tmp_path):
                 "y"
             ].tolist() == [[2.5]]
         server.stop(number)
+
+
+def test_a_signal_that_another_thread_gets_ends_the_server(serve, model_directory):
+    """The kernel gives a signal to the thread whose id is named if it can (kernel/signal.c, complete_signal)."""
+    server = serve("--model_name=m", f"--model_base_path={model_directory}/half_plus_two").ready()
+    last = max(map(int, os.listdir(f"/proc/{server.process.pid}/task")))
+    assert last != server.process.pid
+    os.kill(last, signal.SIGTERM)
+    assert server.ended(30) == 143

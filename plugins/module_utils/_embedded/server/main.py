@@ -94,8 +94,7 @@ class Server:
 
     def serve(self) -> int:
         """Load, listen, and return the exit status after SIGTERM, SIGINT or the time without requests. Raise Status if the server cannot start."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        self._heed_signals()
         options = self._options
         configs, tls, metrics_path = configuration.of_flags(options), _tls(options), _metrics_path(options)
         library = models.Library(
@@ -112,7 +111,20 @@ class Server:
         self._listen(library, tls, metrics_path)
         return self._code
 
-    def _stop(self, number: int, _frame: object) -> None:
+    def _heed_signals(self) -> None:
+        """Stop at SIGTERM or SIGINT.
+
+        A thread waits for them. A handler in the main thread would not run if that thread waits for something and the
+        kernel gives the signal to another thread, as happens on a busy machine.
+        """
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: None)
+        threading.Thread(target=lambda: self._stop(os.read(reading, 1)[0]), name="signals", daemon=True).start()
+
+    def _stop(self, number: int) -> None:
         self._code = _SIGNALLED + number
         if not self._listening:
             os._exit(self._code)  # No client is connected yet, and what TensorFlow does meanwhile may take long.
