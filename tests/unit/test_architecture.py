@@ -36,7 +36,7 @@ ADAPTERS = {
     "_image": "archives bazel_cache builder host_image microarchitectures sources trial_start",
     "_load": "connection generator histogram payloads traffic",
     "_model": (
-        "batching_files conversion conversion_call conversion_program convert_tensorrt convert_tflite digests metric_function "
+        "batched_versions batching_files conversion conversion_call conversion_program convert_tensorrt convert_tflite digests metric_function "
         "metric_program model_files object_store probe published sample_files samples saved_model server_check tflite_file transfer"
     ),
     "_plan": "host_variables plan_file preparation",

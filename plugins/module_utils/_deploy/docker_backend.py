@@ -35,7 +35,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Roles, Seen, Step
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import batching_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import batched_versions
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     derived_flags,
@@ -185,7 +185,7 @@ class Backend:
     def _batch(self, server: ServingConfiguration | None) -> tuple[str, ...]:
         """Write the batching parameters that a server reads when it starts into the versions of its models. Return the actions. Only warn if it fails."""
         try:
-            return text_files.put(batching_files.of_server(server), self._check_mode)[1].actions
+            return text_files.put(batched_versions.of_server(server), self._check_mode)[1].actions
         except FleetError as fault:
             self._warnings.append(f"the models may be batched by the parameters of another deployment: {fault}")
             return ()

@@ -18,12 +18,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import share
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import absolute_path, bounded, file_mode
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.text_files import Texts
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest, published, saved_model
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import UNKNOWN
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import batched_versions, manifest, saved_model
 
 Difference = dict[str, dict[str, Any]]  # {before: {attribute: value}, after: {…}}
-_MODEL_FILES = ("saved_model.pb", "model.tflite")
 _NOTHING = {"text": None, "parameters": None, "reasons": None}
 
 
@@ -64,7 +61,7 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
         absolute_path(f"models[{number}].directory", model["directory"])
         if model["version"] is not None:
             bounded(f"models[{number}].version", model["version"], 0, manifest.LARGEST_NUMBER)
-    chosen = {model["name"]: _version_directories(model) for model in options["models"]}
+    chosen = {model["name"]: batched_versions.directories(model) for model in options["models"]}
     # The files of each model, with that of its highest version first.
     places = (
         {
@@ -106,30 +103,6 @@ def _plan(options: Mapping[str, Any], check_mode: bool) -> tuple[Texts, dict[str
     return desired, returned, warnings + more
 
 
-def of_server(configuration: ServingConfiguration | None) -> Texts:
-    """Return the files that a server needs in the versions of its models, as far as its configuration knows their parameters."""
-    if configuration is None or not configuration.batched_per_model:
-        return {}
-    models: list[Any] = [
-        {
-            "name": model.name,
-            "signatures": None,
-            "batching": model.batching,
-            "directory": model.base_path,
-            "version": None,
-        }
-        for model in configuration.models
-        if model.batching is not UNKNOWN
-    ]
-    _server, made, _warnings = files.per_model(files.Request({}, tuple(models)), True)
-    texts = {file.model: file.text for file in made}
-    return {
-        os.path.join(version, manifest.BATCHING): texts.get(model["name"])
-        for model in models
-        for version in _version_directories(model)
-    }
-
-
 def _refuse_shared_places(path: str | None, places: Mapping[str, Sequence[str]]) -> None:
     """Raise FleetError if two models ({name: paths}), or a model and the server, would have the same file."""
     owners = {} if path is None else {os.path.realpath(path): "the server"}
@@ -163,13 +136,6 @@ def _check_attributes(options: Mapping[str, Any], check_mode: bool) -> None:
             raise FleetError(f"this account cannot give files to {name!r}", where=option, remedy="Use become.")
 
 
-def _version_directories(model: Mapping[str, Any]) -> list[str]:
-    """Return the path of the requested version of a model, or without one the paths of all, the highest first."""
-    there = _versions(model["directory"]) if model["directory"] else {}
-    numbers = sorted(there, reverse=True) if model["version"] is None else [model["version"]]
-    return [os.path.join(model["directory"], there[number]) for number in numbers if number in there]
-
-
 def _signatures_of(model: Mapping[str, Any], versions: Sequence[str], tags: Sequence[str]) -> Any:
     """Return the signatures that the user set for a model, or those of the SavedModel in versions; None if there is none."""
     for version in versions if model["signatures"] is None else ():
@@ -187,24 +153,11 @@ def _unpublished(model: Mapping[str, Any], check_mode: bool) -> str:
             where=where,
             remedy="Set directory to the folder of the model's versions.",
         )
-    there = ", ".join(map(str, sorted(_versions(model["directory"])))) or "none"
+    there = ", ".join(map(str, sorted(batched_versions.numbered(model["directory"])))) or "none"
     what = f"{'a version' if model['version'] is None else 'version ' + str(model['version'])} is missing in {model['directory']}; present: {there}"
     if not check_mode:
         raise FleetError(what, where=where, remedy="Publish the model first.")
     return f"{where}: {what}. A run that publishes it will also write its file."
-
-
-def _versions(directory: str) -> dict[int, str]:
-    """Return {number: name} of the versions with a model in a directory; empty if it cannot be listed."""
-    try:
-        found = published.numbered(directory)
-    except OSError:
-        return {}
-    return {
-        number: name
-        for number, name in found.items()
-        if any(os.path.exists(os.path.join(directory, name, file)) for file in _MODEL_FILES)
-    }
 
 
 def _with_attributes(result: dict[str, Any], differences: Mapping[str, Difference]) -> dict[str, Any]:
