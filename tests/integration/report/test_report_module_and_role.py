@@ -164,7 +164,7 @@ def test_role_reports_once_for_all_hosts_and_again_changes_nothing(tmp_path):
         "digits",
     )
     assert f"The report: {tmp_path}/tfserving-report/report.html" in first.stdout
-    assert "clients from REST to gRPC                        yes          268" in first.stdout
+    assert "clients from REST to gRPC           yes          268" in first.stdout
     assert first.stdout.count("changed=1") == 1
     # 0.72 an hour for 3,600 s: 0.0002 a second, or 200 for a million seconds.
     (cost,) = made["costs"]

@@ -18,7 +18,7 @@ TABLE = """\
 localhost, model digits
 step                                kept  requests/s          gain [interval]  of start  p50 ms  p99 ms        accuracy
 -----------------------------------------------------------------------------------------------------------------------
-clients from REST to gRPC                        yes          268       +25 % [22 to 28 %]     x1.25    29.1    48.7          97.2 %
+clients from REST to gRPC           yes          268       +25 % [22 to 28 %]     x1.25    29.1    48.7          97.2 %
 Batching on                         yes          392       +46 % [41 to 51 %]     x1.83    19.6    38.4          97.2 %
 SavedModel to TensorFlow Lite (dy…  yes          455       +16 % [12 to 20 %]     x2.12    16.8    31.9  97.2 -> 96.9 %
 oneDNN off                          no           431  -5.3 % [-8.1 to -2.4 %]     x2.01    17.7    34.6          96.9 %
