@@ -110,9 +110,9 @@ def _refuse_shared_places(path: str | None, places: Mapping[str, Sequence[str]])
         owner = owners.setdefault(os.path.realpath(place), f"the model {name}")
         if owner != f"the model {name}":
             raise FleetError(
-                f"its file {place} is also the file of {owner}",
-                where=f"models: {name}",
-                remedy="Set a different path for each.",
+                f"the file {place} of the model {name} is also the file of {owner}",
+                where="models",
+                remedy="Set a different directory for each model, and not a link to another one.",
             )
 
 

@@ -294,7 +294,7 @@ def _warm_up(request: Mapping[str, Any], sampled: _Samples, ask: Ask) -> list[in
             raise FleetError(
                 f"warm-up request {number} fails: {first_line(fault)}",
                 where=request["samples"] or request["source"],
-                remedy="Set samples that the model answers, or leave batch_sizes out.",
+                remedy="Set samples that the model answers, or leave batch_sizes of the model out: then no warm-up file is written.",
             ) from fault
     if not requests:
         return []

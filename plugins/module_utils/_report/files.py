@@ -25,7 +25,7 @@ def replace(directory: str, data: str | None, page: str | None, check_mode: bool
     wanted = _document((data or "").encode())
     if wanted is None:
         raise FleetError(
-            "this is not a report", where="data", remedy="Use the action plugin of this name, which creates it."
+            "this is not a report", where="data", remedy="Run tfserving.fleet.report as a task, which sets data itself."
         )
     data_path, page_path = (os.path.join(directory, name) for name in ("report.json", "report.html"))
     contents = {data_path: (data or "").encode(), page_path: (page or "").encode()}

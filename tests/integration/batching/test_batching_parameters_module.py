@@ -386,8 +386,8 @@ def test_two_models_with_one_file_are_refused(models):
         done = call(per_model=True, max_batch_size=8, models=[digits, other])
         assert (
             done["failed"]
-            and done["msg"].startswith("models: again: its file ")
-            and "is also the file of the model digits" in done["msg"]
+            and done["msg"].startswith("models: the file ")
+            and "of the model again is also the file of the model digits" in done["msg"]
         )
     done = call(
         path=str(models / "digits/saved_model/002/batching_params.pbtxt"),

@@ -117,7 +117,7 @@ def test_a_thousand_hosts(tmp_path):
 
 def test_without_a_report_the_module_writes_nothing(tmp_path):
     failed = modules.call("report", destination=str(tmp_path / "report"), hosts=load("gains"))
-    assert failed["msg"] == "data: this is not a report. Use the action plugin of this name, which creates it."
+    assert failed["msg"] == "data: this is not a report. Run tfserving.fleet.report as a task, which sets data itself."
     assert not (tmp_path / "report").exists()
 
 
