@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -24,6 +25,17 @@ def give(path, uid=NOBODY):
         for name in [*folders, *names]:
             os.chown(os.path.join(parent, name), uid, uid, follow_symlinks=False)
     os.chown(path, uid, uid, follow_symlinks=False)
+
+
+@pytest.fixture
+def written():
+    """The file that the models of untrusted_models.py write, for one test of this machine at a time."""
+    path = Path("/tmp/tfserving-security-written")
+    with open(f"{path}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path.unlink(missing_ok=True)
+        yield path
+        path.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from ansible_collections.tfserving.fleet.tests.security.conftest import NOBODY, 
 from ansible_collections.tfserving.fleet.tests.support import made, modules
 
 pytestmark = pytest.mark.usefixtures("two_accounts")
-WRITTEN = Path("/tmp/tfserving-security-written")
 # Who runs it, and who runs the server that it finds.
 METRIC = r"""
 import glob, os
@@ -43,13 +42,6 @@ def models(open_path):
     shutil.copytree(folder, open_path / "sources")
     subprocess.run(["chmod", "-R", "u=rwX,go=rX", open_path / "sources"], check=True)
     return open_path / "sources"
-
-
-@pytest.fixture
-def written():
-    WRITTEN.unlink(missing_ok=True)
-    yield WRITTEN
-    WRITTEN.unlink(missing_ok=True)
 
 
 def owned_by_root(folder):

@@ -368,13 +368,11 @@ def processor_s(server):
 # --- Clients that hide one request in another
 
 
-@pytest.mark.parametrize(
-    "fields", [[b"close"], [b"Close"], [b"close, TE"], [b"TE ,\tclose"], [b"keep-alive", b"close"]]
-)
-def test_nothing_is_read_after_the_last_request(server, fields):
+@pytest.mark.parametrize("option", [b"close", b"Close"])
+def test_nothing_is_read_after_the_last_request(server, option):
     """9.6: a server that receives the option close does not process further requests of the connection."""
-    connection = [b"Connection: " + one for one in fields]
-    found = exchange(server.rest_port, http_framings.post(http_framings.LENGTH, *connection) + GOOD)
+    sent = http_framings.post(http_framings.LENGTH, b"Connection: " + option)
+    found = exchange(server.rest_port, sent + GOOD)
     assert [(code, closes) for code, closes, _body in found] == [(200, True)]
 
 

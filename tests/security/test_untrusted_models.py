@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.tfserving.fleet.tests.support import made, modules
 
-WRITTEN = Path("/tmp/tfserving-security-written")
 OPS = {"in_signature": ["WriteFile"], "on_load": ["WriteFile"], "printing": ["PrintV2"]}
 
 
@@ -20,15 +19,8 @@ def models():
     return made.by_program(Path(__file__).with_name("untrusted_models.py"))
 
 
-@pytest.fixture(autouse=True)
-def written():
-    WRITTEN.unlink(missing_ok=True)
-    yield
-    WRITTEN.unlink(missing_ok=True)
-
-
 @pytest.mark.parametrize("name", OPS)
-def test_model_that_writes(models, tmp_path, name):
+def test_model_that_writes(models, tmp_path, written, name):
     described = modules.call("saved_model_info", path=models / name)
     assert described["saved_model"]["untrusted_ops"] == OPS[name], described
     loading = {"path": models / name, "load": True, "python": sys.executable}
@@ -40,9 +32,9 @@ def test_model_that_writes(models, tmp_path, name):
     }
     for refused in (modules.call("saved_model_info", **loading), modules.call("model_conversion", **convert)):
         assert refused["failed"] and OPS[name][0] in refused["msg"] and "trusted: true" in refused["msg"], refused
-    assert not WRITTEN.exists()
+    assert not written.exists()
     assert not modules.call("saved_model_info", **loading, trusted=True).get("failed")
-    assert WRITTEN.exists()
+    assert written.exists()
     copied = modules.call("model_conversion", **{**convert, "batch_sizes": []})
     assert copied["accepted"]
 

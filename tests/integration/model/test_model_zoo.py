@@ -173,7 +173,10 @@ def test_our_reader_says_what_tensorflow_says(tensorflow, zoo, name):
     for key, definition in expected.items():
         for side in ("inputs", "outputs"):
             infos = getattr(definition, side)
-            assert described["signatures"][key][side] == {
+            ours = described["signatures"][key][side]
+            limits = {tensor: info.pop("values_below") for tensor, info in ours.items() if "values_below" in info}
+            assert limits == ({"ids": 50} if name == "embedding" and side == "inputs" else {})
+            assert ours == {
                 tensor: {
                     "dtype": tensorflow.as_dtype(info.dtype).name,
                     "tensor": info.name,

@@ -149,8 +149,8 @@ class RestService:
         requested = connection.head()
         if requested is None:
             return False
-        wishes = {one.strip(" \t") for one in requested.headers.get("connection", "").lower().split(",")}
-        stays = "close" not in wishes and (not requested.old or "keep-alive" in wishes)  # 9.3
+        header = requested.headers.get("connection", "").lower()
+        stays = header == "keep-alive" if requested.old else header != "close"  # As TensorFlow Serving, also for lists.
         # A request counts from its head to the last byte of its answer, including its time in the queue.
         with self._activity:
             body = connection.body(requested)
