@@ -137,7 +137,7 @@ def _check_attributes(options: Mapping[str, Any], check_mode: bool) -> None:
 
 
 def _signatures_of(model: Mapping[str, Any], versions: Sequence[str], tags: Sequence[str]) -> Any:
-    """Return the signatures that the user set for a model, or those of the SavedModel in versions; None if there is none."""
+    """Return the signatures that the user set for a model, or those of the SavedModel in versions; None without one."""
     for version in versions if model["signatures"] is None else ():
         if os.path.exists(os.path.join(version, "saved_model.pb")):
             return saved_model.read(version, tags)["signatures"]
