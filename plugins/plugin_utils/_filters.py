@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, of_this_collection
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, refuse_malformed
 
 
 def named(function):
@@ -17,7 +17,7 @@ def named(function):
     @functools.wraps(function)
     def call(*arguments, **options):
         try:
-            with of_this_collection("input"):
+            with refuse_malformed("input"):
                 return function(*arguments, **options)
         except FleetError as fault:
             raise AnsibleFilterError(f"{function.__name__}: {fault}") from fault

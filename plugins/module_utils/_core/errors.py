@@ -59,7 +59,7 @@ class FleetError(Exception):
 
 
 @contextlib.contextmanager
-def of_this_collection(where: str) -> Iterator[None]:
+def refuse_malformed(where: str) -> Iterator[None]:
     """Turn the exceptions of code that reads data of another form into a FleetError. where: whose data it is."""
     try:
         yield

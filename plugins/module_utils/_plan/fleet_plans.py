@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, of_this_collection
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, refuse_malformed
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes, plan_text
 
@@ -44,7 +44,7 @@ def plan_all(
     plans, faults = {}, {}
     for host, variables in hosts.items():
         try:
-            with of_this_collection("the facts of the host"):
+            with refuse_malformed("the facts of the host"):
                 plans[host] = plan(variables)
         except FleetError as fault:
             faults.setdefault(str(fault), []).append(host)

@@ -884,6 +884,24 @@ def test_without_samples_the_requests_are_those_that_the_newest_version_warms_up
     assert found["steps"][0]["kept"] is (requests_from == "samples"), "they verify no answers"
 
 
+def test_requests_of_an_embedding_use_the_rows_that_the_graph_shows():
+    class Embedding(Host):
+        def find(self, paths, patterns=None, **_given):
+            versions = {"files": [{"path": f"{paths[0]}/{number}"} for number in (9, 10)]}
+            return versions if paths == ["/m/m/saved_model"] and not patterns else super().find(patterns)
+
+        def saved_model_info(self, path):
+            assert path == "/m/m/saved_model/10"
+            inputs = {"ids": {"values_below": 1000}, "x": {}}
+            return {"saved_model": {"signatures": {"serving_default": {"inputs": inputs}}, "structure": {}}}
+
+    for samples, limits in ((None, {"ids": 1000}), ("/s.npz", {})):
+        host = Embedding()
+        tuned("grpc", THREADS, host=host, samples=samples)
+        loads = [given for module, given in host.calls if module == "load_test"]
+        assert loads and all(given["values_below"] == limits for given in loads)
+
+
 def test_a_server_that_rejects_the_large_requests_is_not_kept_although_it_answers_the_others_faster():
     class Rejecting(Host):
         def _window(self, target):
