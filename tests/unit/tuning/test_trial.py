@@ -886,9 +886,11 @@ def test_without_samples_the_requests_are_those_that_the_newest_version_warms_up
 
 def test_requests_of_an_embedding_use_the_rows_that_the_graph_shows():
     class Embedding(Host):
-        def find(self, paths, patterns=None, **_given):
-            versions = {"files": [{"path": f"{paths[0]}/{number}"} for number in (9, 10)]}
-            return versions if paths == ["/m/m/saved_model"] and not patterns else super().find(patterns)
+        def find(self, patterns=None, **given):
+            (path,) = given["paths"]
+            if path != "/m/m/saved_model" or patterns:
+                return super().find(patterns, **given)
+            return {"files": [{"path": f"{path}/{number}"} for number in (9, 10)]}
 
         def saved_model_info(self, path):
             assert path == "/m/m/saved_model/10"
