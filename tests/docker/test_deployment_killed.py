@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import fcntl
 import os
@@ -12,6 +13,7 @@ import signal
 import time
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import Engine
 from ansible_collections.tfserving.fleet.tests.docker.local_host import LocalHost, doubles, pids
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import SERVER
 from ansible_collections.tfserving.fleet.tests.docker.waiting import until
@@ -74,6 +76,16 @@ def test_two_runs_at_once(host):
     results = [run.result() for run in [host.start() for _run in range(2)]]
     assert sorted(result["changed"] for result in results) == [False, True], results
     assert doubles(results[0]["server"]) and host.roles() == {"serving": True}
+
+
+def test_a_container_that_another_run_removes_already(engine, serving_image):
+    """The engine answers all but one of several such requests with "removal of container … is already in progress"."""
+    container = engine.containers.run(serving_image, ["100"], entrypoint=["sleep"], detach=True).id
+    fleets = Engine()
+    with concurrent.futures.ThreadPoolExecutor(4) as several:
+        for done in [several.submit(fleets.remove_container, container) for _run in range(4)]:
+            done.result()
+    assert container not in [one["Id"] for one in engine.api.containers(all=True)]
 
 
 @contextlib.contextmanager

@@ -234,9 +234,14 @@ class Engine:
         return lines(), status
 
     def remove_container(self, container: str) -> None:
-        """Stop and remove a container at once."""
+        """Stop and remove a container at once. If a killed run asked for that already, wait until the engine has done it."""
         with self._asking(f"remove container {container}"), contextlib.suppress(docker.errors.NotFound):
-            self.api.remove_container(container, force=True, v=True)
+            try:
+                self.api.remove_container(container, force=True, v=True)
+            except docker.errors.APIError as fault:
+                if "already in progress" not in str(fault.explanation):
+                    raise
+                self.api.wait(container, condition="removed")
 
     def labelled(self, label: str) -> dict[str, str]:
         """Return {id: the label's value} of all containers with a label ('name' or 'name=value')."""
