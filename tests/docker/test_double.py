@@ -193,7 +193,7 @@ def test_trap_57_a_restart_after_each_kind_of_bad_version_starts_the_last_good_o
         (cut, "saved_model.pb"),
         (lacking, "files of its variables are missing"),
         (garbled, "its warm-up file: it is not a TFRecord file"),
-        (unknown, "version 2 was withdrawn, version 1 serves: Op type not registered"),
+        (unknown, "version 2 failed: Op type not registered"),
     ):
         assert words in served.withheld(source=str(source), version=2)
         served.restart()

@@ -496,11 +496,11 @@ class Update:
         with contextlib.suppress(ServerFault):
             server.wait_until_gone(number)
             left = versions.available(server.settled_statuses())
-        serves = f"version {', '.join(map(str, left))} serves" if left else "no version serves"
+        serve = {0: "no version serves", 1: "version {} serves"}.get(len(left), "versions {} serve")
         raise FleetError(
-            f"version {number} was withdrawn, {serves}: {fault}",
+            f"version {number} failed: {fault}",
             where=server.model,
-            remedy="Fix the model and publish it again.",
+            remedy=f"Version {number} was withdrawn, and {serve.format(', '.join(map(str, left)))} now. Fix the model and publish it again.",
         )
 
 

@@ -234,7 +234,7 @@ class Engine:
         return lines(), status
 
     def remove_container(self, container: str) -> None:
-        """Stop and remove a container at once. If a killed run asked for that already, wait until the engine has done it."""
+        """Stop and remove a container at once. If a killed run requested that already, wait until the engine has done it."""
         with self._asking(f"remove container {container}"), contextlib.suppress(docker.errors.NotFound):
             try:
                 self.api.remove_container(container, force=True, v=True)

@@ -157,16 +157,16 @@ def test_bad_versions_are_withdrawn_and_the_last_good_one_serves_on(served, mode
     with Client(server) as client:
         for _time in (1, 2):
             refused(
-                "version 20 was withdrawn, version",
-                "serves: Op type not registered",
+                "version 20 failed: Op type not registered",
+                "Version 20 was withdrawn, and version",
                 source=broken,
                 version=20,
                 **options,
             )
             assert visible(folder) == before
     assert not client.faults and client.answers > 20
-    refused("was withdrawn, version", "it does not answer the samples: INVALID_ARGUMENT", source=other, **options)
-    refused("was withdrawn, version", "y: differs by up to", "allowed: 0.001", source=wrong, **options)
+    refused("was withdrawn, and version", "it does not answer the samples: INVALID_ARGUMENT", source=other, **options)
+    refused("was withdrawn, and version", "y: differs by up to", "allowed: 0.001", source=wrong, **options)
     assert visible(folder) == before
     with GrpcClient("127.0.0.1", server.grpc_port) as asked:
         assert asked.predict("m", {"x": ONES})["y"].tolist() == [[2.5], [2.5]]
@@ -205,7 +205,7 @@ def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_director
     server, options = served
     source = variant(model_directory, tmp_path / "a", "elsewhere")
     refused(
-        "version 40 was withdrawn, no version serves",
+        "Version 40 was withdrawn, and no version serves now",
         "the server does not know the model nobody",
         source=source,
         version=40,
@@ -218,7 +218,7 @@ def test_a_server_that_looks_elsewhere_or_does_not_answer(served, model_director
     )
     assert visible(tmp_path / "nobody") == []
     elsewhere = dict(options, path=str(tmp_path / "elsewhere"), ready_timeout_s=2)
-    refused("version 40 was withdrawn", "the server does not load it", source=source, version=40, **elsewhere)
+    refused("Version 40 was withdrawn", "the server does not load it", source=source, version=40, **elsewhere)
     assert visible(tmp_path / "elsewhere") == []
     before = visible(Path(options["path"]))
     refused(
@@ -298,7 +298,7 @@ def test_canary_and_stable(serve, model_directory, samples, tmp_path):
         assert not again["changed"] and not again.get("warnings")
         wrong = variant(model_directory, tmp_path / "wrong", "wrong", "half_plus_three")
         before = config.read_text(encoding="utf-8")
-        refused("version 3 was withdrawn, version 2, 1 serves", source=wrong, label="canary", **options)
+        refused("Version 3 was withdrawn, and versions 2, 1 serve now", source=wrong, label="canary", **options)
         assert (
             config.read_text(encoding="utf-8") == before
             and visible(folder) == ["1", "2"]
@@ -401,7 +401,7 @@ def test_a_server_that_dies_of_a_version_does_not_start_with_it_again(serve, mod
             time.sleep(0.01)
     server.stop(signal.SIGKILL)
     told = modules.result(process)
-    assert told["failed"] and "version 2 was withdrawn, no version serves" in told["msg"]
+    assert told["failed"] and "Version 2 was withdrawn, and no version serves now" in told["msg"]
     assert visible(folder) == ["1"] and "versions: 2" not in config.read_text(encoding="utf-8")
 
 
@@ -436,7 +436,7 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
     with Client(server) as client:
         killed_when(folder / "3", source=broken, **options)
         refused(
-            "version 3 was withdrawn, version 2 serves: it was not AVAILABLE after 2 s: still loading",
+            "version 3 failed: it was not AVAILABLE after 2 s: still loading. Version 3 was withdrawn, and version 2 serves now",
             source=broken,
             **options,
         )
@@ -447,7 +447,8 @@ def test_what_a_killed_run_or_a_killed_server_leaves_is_finished_or_undone(serve
         time.sleep(0.01)
     server.stop(signal.SIGKILL)
     told = modules.result(process)
-    assert told["failed"] and "version 4 was withdrawn, no version serves: the server no longer answers" in told["msg"]
+    assert told["failed"] and "version 4 failed: the server no longer answers" in told["msg"]
+    assert "Version 4 was withdrawn, and no version serves now" in told["msg"]
     assert visible(folder) == ["1", "2"]
 
 
