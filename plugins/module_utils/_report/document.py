@@ -312,12 +312,16 @@ def _curve(points: Any, where: str) -> Curve | None:
     if points is None:
         return None
     curve: Curve = []
-    for point in points if isinstance(points, (list, tuple)) else [points]:
+    for at, point in enumerate(points if isinstance(points, (list, tuple)) else [points]):
         if not isinstance(point, (list, tuple)) or len(point) != 2 or None in point:
             raise FleetError(f"{point!r} is not a pair of a fraction and milliseconds", where=where)
         fraction, latency = _number(point[0], where, 0, 1), _number(point[1], where, 0)
         if curve and (fraction < curve[-1][0] or latency < curve[-1][1]):
-            raise FleetError(f"{point!r} is below the previous point; a curve must rise", where=where)
+            before = points[at - 1]
+            raise FleetError(
+                f"{point!r} is below the previous point, {before!r}; neither the fraction nor the milliseconds may fall",
+                where=where,
+            )
         if fraction < 1:
             curve.append([fraction, latency])
     return curve
