@@ -118,7 +118,7 @@ options:
   window_requests:
     description:
       - Minimum number of requests in a window, 0 to 100000. If O(window_s) is too short for them at the rate that a target reached in its warm-up, windows of
-        that target become longer, up to O(window_max_s).
+        that target become longer, up to O(window_max_s). A window of a closed loop also becomes longer if the target becomes slower meanwhile.
     type: int
     default: 0
   window_max_s:

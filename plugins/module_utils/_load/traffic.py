@@ -112,11 +112,21 @@ class Traffic:
         self._ticks = array("d")
         before = time.perf_counter(), time.process_time()
         self._run(start + length_s)
+        while (longer_s := self._longer_s(start, length_s)) > length_s:
+            length_s = longer_s
+            self._run(start + length_s)
         cpu_fraction = (time.process_time() - before[1]) / (time.perf_counter() - before[0])
         ticks = numpy.array(self._ticks)
         self._drain()
         gc.enable()
         return self._cut(start, length_s, cpu_fraction, ticks)
+
+    def _longer_s(self, start: float, length_s: float) -> float:
+        """Return a longer window, at most twice as long, if a closed loop sent too few requests in it, because the server became slower; else length_s."""
+        count = sum(due >= start for due in self._due)
+        if self._open or count >= self._request["window_requests"]:
+            return length_s
+        return max(length_s, min(load_test.window_s(self._request, count / length_s), 2 * length_s))
 
     def _begin(self, length_s: float, seed: str) -> float:
         """Clear all records and start a load of that length. Return its start time."""
