@@ -26,7 +26,7 @@ _REASONS = {
     "max_num_load_retries": "versions appear only when complete, so a failed load means a broken model: the server reports it at once, not after 5 minutes",
     "num_load_threads": "with the default of 0, one version that loads slowly or is retried delays all other versions, including those of other models",
     "enable_profiler": "the profiler answers anyone who can reach the serving port",
-    "grpc_max_threads": "the server answers so many calls at once and rejects others (Server Threadpool Exhausted): "
+    "grpc_max_threads": "the server answers this many calls at once and rejects others (Server Threadpool Exhausted): "
     "at least 64, 4 for each CPU, and enough for two full batches",
 }
 
