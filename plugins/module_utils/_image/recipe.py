@@ -364,9 +364,9 @@ def union(classes: Sequence[str], known: Known | None = None) -> tuple[str | Non
     ]
     if not lowest:
         raise FleetError(
-            f"no image for one of these classes runs on all others: {', '.join(classes)}",
+            f"no image that is built for one of these runs on the CPUs of all: {', '.join(classes)}",
             where="tfserving_build_for",
-            remedy="Build an image for each, or use the level that they share.",
+            remedy="Set it to one of them for each group of hosts, or list an instruction level that all these CPUs have, such as x86-64-v3.",
         )
     level = (known or _NONE)["names"][lowest[0]]["level"] if lowest[0] in (known or _NONE)["names"] else lowest[0]
     return (
