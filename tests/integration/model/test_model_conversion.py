@@ -811,6 +811,11 @@ def play(directory, inventory, *flags):
 
 
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+DISCOVERED = {
+    "ansible_connection": "local",
+    "ansible_python_interpreter": "auto_silent",
+    "ansible_interpreter_python_fallback": [sys.executable],
+}
 
 
 def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
@@ -828,9 +833,8 @@ def test_the_role_publishes_and_a_second_run_changes_nothing(zoo, tmp_path):
     ]
     inventory = {
         "all": {
-            "hosts": {"localhost": LOCAL},
+            "hosts": {"localhost": DISCOVERED},
             "vars": {
-                "tfserving_python": sys.executable,
                 "tfserving_model_directory": str(tmp_path / "models"),
                 "tfserving_models": models,
             },
