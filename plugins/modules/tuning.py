@@ -30,9 +30,10 @@ options:
     type: str
     required: true
   python:
-    description: Python interpreter on the host that has TensorFlow, gRPC and hdrhistogram.
+    description:
+      - Python interpreter on the host that has TensorFlow, gRPC and hdrhistogram.
+      - Without it, the module uses the Python interpreter that Ansible uses on the host.
     type: path
-    required: true
   model_directory:
     description: Directory of the published models on the host, with folders C(<name>/<variant>/<version>).
     type: path

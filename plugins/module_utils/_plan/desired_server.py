@@ -473,4 +473,4 @@ def _say_of_restarts(draft: Draft, models: Sequence[Mapping[str, Any]], director
 
 def spoken(refusal: Mapping[str, Any]) -> str:
     """Return a refusal as one sentence."""
-    return f"{refusal['reason']}. {refusal['remedy']}."
+    return f"{refusal['subject']}: {refusal['reason']}. {refusal['remedy']}."

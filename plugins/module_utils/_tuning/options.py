@@ -20,7 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic im
 
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
-    "python": {"type": "path", "required": True},
+    "python": {"type": "path"},
     "model_directory": {"type": "path", "required": True},
     "samples": {"type": "path"},
     "signature": {"type": "str", "default": "serving_default"},

@@ -43,8 +43,9 @@ class Machine:
         (directory / "own.yml").write_text(json.dumps(OWN), encoding="utf-8")
         self.variables = {
             "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-            "tfserving_python": sys.executable,
+            # Ansible finds this Python itself, and it is the one that has TensorFlow.
+            "ansible_python_interpreter": "auto_silent",
+            "ansible_interpreter_python_fallback": [sys.executable],
             "tfserving_backend": "embedded",
             "tfserving_embedded_allow_root": True,
             "tfserving_state_directory": str(directory / "state"),

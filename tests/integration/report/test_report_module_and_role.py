@@ -142,12 +142,13 @@ def play(tmp_path, *arguments, playbook=PLAYBOOK, hosts="tuned\nsame\nsilent\n")
         f"fixture={FIXTURES / 'gains.json'}",
         *arguments,
     ]
+    # A program that starts Ansible in another directory, such as a CI runner, leaves PWD as it was.
     settings = dict(
         os.environ,
         ANSIBLE_FORCE_COLOR="0",
         ANSIBLE_NOCOLOR="1",
         ANSIBLE_LOCAL_TEMP=str(tmp_path / "tmp"),
-        PWD=str(tmp_path),
+        PWD=str(tmp_path / "elsewhere"),
     )
     return subprocess.run(command, text=True, capture_output=True, check=False, timeout=300, cwd=tmp_path, env=settings)
 

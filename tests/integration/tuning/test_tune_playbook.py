@@ -81,6 +81,12 @@ def measuring(output):
     }
 
 
+def measured_models(output, play):
+    """{(host, model)} that a play would measure."""
+    text = output.partition(f"PLAY [{play}]")[2].partition("PLAY [")[0]
+    return set(re.findall(r"^ok: \[(\S+)\] => \(item=(\S+)\)", text, re.M))
+
+
 TUNE, REPEAT = "Tune one host of each class", "Repeat the final comparison on a second host of each class"
 
 
@@ -94,6 +100,26 @@ def test_the_first_host_of_a_class_is_tuned_and_the_second_one_repeats(tmp_path)
     status, output = tune(tmp_path, "--limit", "web-3,lone", classes=classes)
     found = measuring(output)
     assert status == 0 and found[TUNE] == ["lone", "web-3"] and not found.get(REPEAT), output
+
+
+def test_each_model_of_a_class_is_measured_although_its_hosts_serve_different_models(tmp_path):
+    def serves(*names):
+        return {"tfserving_models": [{"name": name, "samples": "/srv/samples.npz"} for name in names]}
+
+    for name in ("n", "p"):
+        (tmp_path / "models" / name / "saved_model" / "1").mkdir(parents=True)
+    of = {
+        "web-1": serves("m"),
+        "web-2": serves("m", "n"),
+        "web-3": serves("n", "p"),
+        "web-4": serves("p", "m"),
+        "no": serves(),
+    }
+    of["far"] = dict(serves("m"), tfserving_tunings_directory=str(tmp_path / "far"))
+    status, output = tune(tmp_path, classes=dict.fromkeys(of, CLASS), **of)
+    assert status == 0, output
+    assert measured_models(output, TUNE) == {("web-1", "m"), ("web-2", "n"), ("web-3", "p"), ("far", "m")}, output
+    assert measured_models(output, REPEAT) == {("web-2", "m"), ("web-3", "n"), ("web-4", "p")}, output
 
 
 def test_a_second_host_that_cannot_be_reached_leaves_the_tuning_as_it_is(tmp_path):
@@ -111,28 +137,35 @@ def test_a_second_host_that_cannot_be_reached_leaves_the_tuning_as_it_is(tmp_pat
 
 def test_tunings_that_no_second_host_repeated_are_named(tmp_path):
     """The last play of the playbook, after a play that leaves the results of the plays before it."""
-    kept = {"results": [{"item": {"name": "m"}, "tuning": {"total": {"kept": True}}}]}
+
+    def found(*names, repeats=None):
+        return [{"item": {"name": name}, "tuning": {"total": {"kept": True}, "repeats": repeats}} for name in names]
+
+    def first(*names, second, measured=None):
+        return {"__tune_seconds": dict.fromkeys(names, second), "__tune_measured": measured or found(*names)}
+
     hosts = {
-        "web-1": {"found": kept, "__tune_second": "web-2"},
-        "web-2": {"found": kept},
-        "web-3": {"found": kept, "__tune_second": "web-4"},
-        "web-4": {"found": {"results": []}},
-        "web-5": {"found": kept, "__tune_second": "web-6"},
+        "web-1": first("m", second="web-2"),
+        "web-2": {"found": found("n") + found("m", repeats="web-1"), **first("n", second="web-4")},
+        "web-3": first("m", second="web-4"),
+        "web-4": {"found": found("n", repeats="web-2")},
+        "web-5": first("m", second="web-6"),
         "web-6": {},
-        "lone": {"found": kept, "__tune_second": ""},
-        "none": {"found": {"results": []}, "__tune_second": ""},
+        "lone": first("m", second=""),
+        "none": {"__tune_seconds": {"m": ""}, "__tune_measured": []},
+        "late": first("m", second="", measured=found("m", repeats="web-1")),
     }
     known = {
         "hosts": "all",
         "gather_facts": False,
         "tasks": [
-            {"ansible.builtin.set_fact": {"tfs_tuning_result": "{{ found }}"}, "when": "found is defined"},
+            {"ansible.builtin.set_fact": {"tfs_tuning_result": {"results": "{{ found }}"}}, "when": "found is defined"},
         ],
     }
     last = yaml.safe_load(PLAYBOOK.read_text(encoding="utf-8"))[-1]
     (tmp_path / "play.yml").write_text(yaml.safe_dump([known, last]), encoding="utf-8")
-    first = {name: {} for name, given in hosts.items() if "__tune_second" in given}
-    groups = {"hosts": hosts, "children": {"tfserving_tuning_representatives": {"hosts": first}}}
+    measuring = {name: {} for name, given in hosts.items() if "__tune_measured" in given}
+    groups = {"hosts": hosts, "children": {"tfserving_tuning_representatives": {"hosts": measuring}}}
     (tmp_path / "inventory.json").write_text(json.dumps({"all": groups}), encoding="utf-8")
     command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "inventory.json", "play.yml"]
     done = subprocess.run(
@@ -152,5 +185,8 @@ def test_tunings_that_no_second_host_repeated_are_named(tmp_path):
             in said
         )
         assert f"ansible-playbook tfserving.fleet.tune --limit {second} -e tfs_tuning_repeat=true" in said
-    assert "m: only lone measured this tuning, because this run has no second host of its class." in said
+    assert (
+        "m: only lone measured this tuning, because this run has no second host of its class that serves the model."
+        in said
+    )
     assert said.count("measured this tuning") == 3, said

@@ -25,7 +25,6 @@ MODULE = """
   tasks:
     - tfserving.fleet.tuning:
         name: linked
-        python: "{{ ansible_playbook_python }}"
         model_directory: "{{ models }}"
         samples: "{{ models }}/samples.jsonl"
         state_directory: "{{ tfserving_state_directory }}"

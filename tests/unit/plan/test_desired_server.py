@@ -467,7 +467,7 @@ def test_flags_of_the_role_are_refused_in_its_own_words():
     found = made({"models": [HALF]}, {"flags": {"ssl_config_file": "/x"}, "backend": "embedded"})
     (refusal,) = found["plan"]["refusals"]
     assert "embedded server" in refusal["reason"] and refusal["remedy"] == "Leave it out (tfs_server_flags)"
-    assert found["server"]["refusals"] == [f"{refusal['reason']}. {refusal['remedy']}."]
+    assert found["server"]["refusals"] == [f"flag ssl_config_file: {refusal['reason']}. {refusal['remedy']}."]
     for flags in ({"use_tflite_model": True}, {"mixed_precision": "x"}, {"rest_api_num_threads": 1}):
         (refusal,) = made({"models": [HALF]}, {"flags": flags})["plan"]["refusals"]
         assert "tfserving_flags" not in refusal["remedy"] and refusal["change"] == {}
