@@ -314,7 +314,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tuning:
-  description: What was measured, what it gained and what was kept. Null in check mode, with O(upgrade), and if O(repeat) has nothing to repeat.
+  description: What was measured, what it gained and what was kept. Null in check mode, with O(upgrade), if O(repeat) has nothing to repeat, and if no
+    request succeeded that was made without O(samples).
   returned: always
   type: dict
   contains:

@@ -81,6 +81,10 @@ class Controller:
     clock: Callable[[], float] = time.monotonic
 
 
+class _Unanswered(FleetError):
+    """No request that was made without samples succeeded, so nothing can be measured, although the options are valid."""
+
+
 def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Return the result of the module tuning."""
     check(options)
@@ -116,8 +120,11 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
             ]
         )
         return {"changed": False, "tuning": None, "actions": trial.intentions(), "warnings": missing}
-    with trial:
-        found = trial.run()
+    try:
+        with trial:
+            found = trial.run()
+    except _Unanswered as fault:
+        return Decision(changed=False, warnings=(str(fault),)).result(tuning=None)
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
     if stored and options["repeat"]:
@@ -256,7 +263,7 @@ class Trial:
             self.start, self.start, self._rules(looks=(NOISE_PAIRS,)), _RESERVED_PAIRS + 1
         )
         if not any(window["throughput_rps"] for window in noise.windows):
-            raise FleetError(_why_nothing(noise.windows), where=self.options["name"], remedy=self._remedy_for_nothing())
+            raise self._nothing(_why_nothing(noise.windows))
         self._requests_from = noise.windows[0]["requests_from"]
         self._say(
             f"{self.options['name']}: noise: the start against itself showed {noise.comparison.reason}; {self._duration()}"
@@ -267,10 +274,11 @@ class Trial:
         """Return whether the answers of another variant are judged, or need not be."""
         return bool(self.options["metric"] or self.options["accept_unjudged"])
 
-    def _remedy_for_nothing(self) -> str:
-        if not self.options["samples"]:
-            return "The requests were generated from the signature. Set samples to an .npz file that fits the model."
-        return "Check that the samples fit the model."
+    def _nothing(self, why: str) -> FleetError:
+        if self.options["samples"]:
+            return FleetError(why, where=self.options["name"], remedy="Check that the samples fit the model.")
+        remedy = "The requests were made without samples, so the model is not tuned. Set samples to an .npz file that fits it."
+        return _Unanswered(why, where=self.options["name"], remedy=remedy)
 
     def _duration(self) -> str:
         """Return how long the tuning will take, estimated from a pair of servers, and what the budget leaves out."""

@@ -410,19 +410,22 @@ def test_without_samples_settings_are_tuned_and_another_variant_is_only_reported
     assert accepted["configuration"]["form"] == "tflite_dynamic_range"
 
 
-@pytest.mark.parametrize(
-    "samples, remedy", [(None, "Set samples to an .npz file"), ("/s.npz", "Check that the samples fit")]
-)
-def test_a_model_that_answers_no_request_well_is_an_error_with_what_became_of_them(samples, remedy):
+def test_a_model_that_answers_no_request_well_is_an_error_if_the_requests_are_the_users():
     class Refusing(Host):
         def _window(self, target):
             window = super()._window(target)
             return dict(window, goodput_rps=0.0, throughput_rps=0.0, errors={"INVALID_ARGUMENT": 200})
 
-    with pytest.raises(FleetError) as caught:
-        tuned("grpc", LITE, host=Refusing(), samples=samples)
-    assert str(caught.value).startswith("m: none of 2400 requests succeeded: 2400 INVALID_ARGUMENT.")
-    assert remedy in str(caught.value)
+    happened = "m: none of 2400 requests succeeded: 2400 INVALID_ARGUMENT."
+    with pytest.raises(FleetError, match=f"{happened} Check that the samples fit the model."):
+        tuned("grpc", LITE, host=Refusing())
+    controller = trial.Controller(Refusing().call, lambda text: None, "web-1", time.monotonic)
+    result = trial.tune(controller, trial_options(candidates=[], samples=None), False)
+    assert (result["tuning"], result["changed"]) == (None, False)
+    (warning,) = result["warnings"]
+    assert warning.startswith(
+        f"{happened} The requests were made without samples, so the model is not tuned. Set samples"
+    )
 
 
 def test_a_start_that_misses_the_objective_does_not_hide_what_meets_it():
