@@ -180,7 +180,8 @@ def _tensors(target: load_test.Target, deadline_s: float) -> Any:
                 remedy="Check that the server runs and serves the model, or set samples.",
             ) from fault
     options.one_of(f"target {target['name']}: signature", target["signature"], sorted(signatures))
-    return signatures[target["signature"]]["inputs"]
+    # Protobuf orders a map differently in each process, and the values depend on the order in which they are drawn.
+    return dict(sorted(signatures[target["signature"]]["inputs"].items()))
 
 
 def _random_inputs(target: load_test.Target, request: load_test.Request, sizes: Sequence[int]) -> Iterator[Inputs]:
@@ -218,6 +219,8 @@ def _drawn(draw: Any, dtype: str, shape: list[int], limit: int) -> Any:
         raise FleetError(
             f"cannot generate random values of dtype {dtype!r}", where="samples", remedy="Set samples to an .npz file."
         ) from fault
+    if kind in "iu":
+        limit = min(limit, int(numpy.iinfo(dtype).max) + 1)
     return numpy.asarray(draw.random(shape) if kind in "fc" else draw.integers(0, limit, shape)).astype(dtype)
 
 

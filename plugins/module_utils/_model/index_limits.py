@@ -34,27 +34,29 @@ class _Place(NamedTuple):
 def below(bodies: Mapping[str, graph.Body], tensor: str) -> int | None:
     """Return the number of rows of the smallest table of which a tensor selects rows, or None. bodies: functions by name, and the graph under ""."""
     start = _Place(bodies[""], graph.reference(tensor)[0], None)
-    return min((rows for rows in map(_rows, _tables(bodies, start, set())) if rows), default=None)
+    return min((rows for rows in map(_rows, _tables(bodies, start)) if rows), default=None)
 
 
-def _tables(bodies: Mapping[str, graph.Body], place: _Place, seen: set[tuple[int, str]]) -> Iterator[_Place]:
+def _tables(bodies: Mapping[str, graph.Body], start: _Place) -> Iterator[_Place]:
     """Yield the tables of which a value selects rows."""
-    key = (id(place.body), place.name)
-    if key in seen:
-        return
-    seen.add(key)
-    for node in place.body.nodes.values():
-        for position, (name, _port) in enumerate(node.inputs):
-            if name != place.name:
-                continue
-            if node.op in _GATHERS and position == 1 and _first_axis(place.body, node):
-                yield _Place(place.body, node.inputs[0][0], place.call)
-            elif position in _PASSING.get(node.op, ()):
-                yield from _tables(bodies, place._replace(name=node.name), seen)
-            for called in (node.op, *node.functions().get("f", ())):
-                if called in bodies and position < len(bodies[called].arguments):
-                    within = _Place(bodies[called], bodies[called].arguments[position], (node, place))
-                    yield from _tables(bodies, within, seen)
+    waiting, seen = [start], set[tuple[int, str]]()
+    while waiting:
+        place = waiting.pop()
+        key = (id(place.body), place.name)
+        if key in seen:
+            continue
+        seen.add(key)
+        for node in place.body.nodes.values():
+            for position, (name, _port) in enumerate(node.inputs):
+                if name != place.name:
+                    continue
+                if node.op in _GATHERS and position == 1 and _first_axis(place.body, node):
+                    yield _Place(place.body, node.inputs[0][0], place.call)
+                elif position in _PASSING.get(node.op, ()):
+                    waiting.append(place._replace(name=node.name))
+                for called in (node.op, *node.functions().get("f", ())):
+                    if called in bodies and position < len(bodies[called].arguments):
+                        waiting.append(_Place(bodies[called], bodies[called].arguments[position], (node, place)))
 
 
 def _first_axis(body: graph.Body, node: graph.Node) -> bool:
@@ -66,14 +68,23 @@ def _first_axis(body: graph.Body, node: graph.Node) -> bool:
 
 def _rows(table: _Place) -> int | None:
     """Return the first dimension of a table, or None if it is not known."""
-    node = table.body.nodes.get(table.name)
-    if node is None:
-        if table.call is None or table.name not in table.body.arguments:
-            return None
-        caller, outside = table.call
-        return _rows(outside._replace(name=caller.inputs[table.body.arguments.index(table.name)][0]))
-    if node.op in _READING and node.inputs:
-        return _rows(table._replace(name=node.inputs[0][0]))
+    seen = set[tuple[int, str]]()
+    while (key := (id(table.call), table.name)) not in seen:
+        seen.add(key)
+        node = table.body.nodes.get(table.name)
+        if node is None:
+            if table.call is None or table.name not in table.body.arguments:
+                return None
+            caller, outside = table.call
+            table = outside._replace(name=caller.inputs[table.body.arguments.index(table.name)][0])
+        elif node.op in _READING and node.inputs:
+            table = table._replace(name=node.inputs[0][0])
+        else:
+            return _first_dimension(node)
+    return None
+
+
+def _first_dimension(node: graph.Node) -> int | None:
     if node.op in _VARIABLES:
         shape = protobuf.last(protobuf.grouped(node.attributes.get("shape", b"")), _SHAPE)
     elif node.op == "Const":

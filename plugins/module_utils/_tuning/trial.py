@@ -379,12 +379,9 @@ class Trial:
         except FleetError as fault:
             unknown: BeforeAfter = {"before": accuracy_before, "after": None}
             return "failed", self._step(candidate, False, f"it could not be measured: {fault}", None, unknown)
-        kept, reason = steps.judge(measured.comparison, *self._limits(measured))
+        kept, reason = self._judge(measured)
         if kept and tried["form"] != best["form"] and not self._is_judged():
             kept, reason = False, f"{reason}; {_UNJUDGED}"
-        failures = steps.failures(measured.windows)
-        if failures:
-            kept, reason = False, f"{reason}; but {failures}"
         fragile = self.servers.fragile(tried)
         if fragile and kept:
             kept = self.options["accept_fragile"]
@@ -400,6 +397,12 @@ class Trial:
         if verdict == "gain" and tried["form"] != best["form"] and not fragile:
             return "refused", step
         return "open" if verdict in ("unlikely", "inconclusive") else "no gain", step
+
+    def _judge(self, measured: Measured) -> tuple[bool, str]:
+        """Return (kept, reason) of a comparison."""
+        kept, reason = steps.judge(measured.comparison, *self._limits(measured))
+        failures = steps.failures(measured.windows)
+        return (False, f"{reason}; but {failures}") if failures else (kept, reason)
 
     def _limits(self, measured: Measured) -> tuple[Any, ...]:
         """Return the arguments of steps.harm for a comparison."""
@@ -456,7 +459,7 @@ class Trial:
 
     def _measure_total(self, best: Configuration, noise: Measured) -> dict[str, Any]:
         """Compare the final configuration with the start: a closed loop for the gain, an open loop at one rate for the latencies."""
-        same = best == self.start
+        same, kept = best == self.start, False
         measured: Measured | None = noise
         reason = "nothing beat the start by more than noise: the baseline is kept"
         if same:
@@ -465,12 +468,12 @@ class Trial:
             self._say(f"{self.options['name']}: total: the final configuration against the start")
             try:
                 measured = self._measurement.compare(self.start, best, self._rules(optimism=_PATIENT))
-                reason = measured.comparison.reason
+                kept, reason = self._judge(measured)
             except FleetError as fault:
                 measured, reason = None, f"it could not be measured: {fault}"
         total = self._step(
             Candidate(name="total", change={}, reason=None, model=None),
-            not same and measured is not None and measured.comparison.verdict == "gain",
+            kept,
             reason,
             measured,
             measured.accuracy if measured else BeforeAfter(before=noise.accuracy["before"], after=None),

@@ -460,15 +460,18 @@ def test_unknown_dimensions_are_as_long_as_requested(serve, measure, dimensions,
 
 
 def test_integers_are_below_their_limit(serve, measure):
-    server = serve("--digest", "--metadata", metadata(ids=(9, (-1, 500)), flag=(9, (-1, 500))))
+    server = serve("--digest", "--metadata", metadata(ids=(9, (-1, 500)), flag=(9, (-1, 500)), small=(6, (-1, 500))))
+    limits = {"ids": 1000, "small": 1000}  # small: DT_INT8 of tensorflow/core/framework/types.proto
 
     def run(request):
-        return generator.measure(dict(request, samples=None, values_below={"ids": 1000}, window_s=0.3, warmup_max_s=0))
+        return generator.measure(dict(request, samples=None, values_below=limits, window_s=0.3, warmup_max_s=0))
 
     measure([server.target("grpc")], run=run)
     sent = wire.message("tensorflow.serving.PredictRequest").FromString(bytes.fromhex(server.stop()["last"])).inputs
     ids, flag = (numpy.frombuffer(sent[name].tensor_content, "int64") for name in ("ids", "flag"))
     assert 900 < ids.max() < 1000 and 0 <= ids.min() < 100 and set(flag) == {0, 1}
+    small = numpy.frombuffer(sent["small"].tensor_content, "int8")
+    assert 0 <= small.min() < 13 and 115 < small.max(), "a number that does not fit becomes a negative one"
     with pytest.raises(FleetError, match=r"^values_below: 'idx' is not known; allowed: flag, ids"):
         measure(
             [serve("--metadata", metadata(ids=(9, (-1,)), flag=(9, (-1,)))).target("grpc")],

@@ -78,6 +78,29 @@ def test_a_configuration_whose_server_does_not_start_on_the_second_host_is_not_c
     assert kept(tmp_path).refuted["reason"] == "it could not be measured: m: the server did not start."
 
 
+class Rejecting(Host):
+    """Its TensorFlow Lite rejects a tenth of the requests."""
+
+    def _window(self, target, server, window_s, rows):
+        rejected = {"INVALID_ARGUMENT": 30} if server["configuration"]["form"] != "saved_model" else {}
+        return dict(super()._window(target, server, window_s, rows), errors=rejected)  # of 300
+
+
+@pytest.mark.parametrize(
+    "kind, faults, reason",
+    [
+        (Host, ("inaccurate",), "accuracy 0.98 before, 0.93 after: a loss of 0.05 is above the allowed 0.01"),
+        (Rejecting, (), "10.0 % of its requests fail (INVALID_ARGUMENT), 0.0 % of those that it was compared with"),
+    ],
+)
+def test_a_gain_that_costs_a_second_host_accuracy_or_answers_is_not_confirmed(tmp_path, kind, faults, reason):
+    measured(tmp_path, "web-1", 1.5)
+    host = kind(Truth([1.5], faults), random.Random("web-2"))
+    second, _host = measured(tmp_path, "web-2", 1.5, host=host, repeat=True)
+    assert second["tuning"]["total"]["gain"] > 0.2 and not second["tuning"]["total"]["kept"]
+    assert kept(tmp_path).change == {} and kept(tmp_path).refuted["reason"].endswith(reason)
+
+
 def test_a_second_host_whose_connection_breaks_decides_nothing(tmp_path):
     class Gone(Host):
         def load_test(self, **_given):

@@ -289,6 +289,18 @@ def test_a_gain_that_the_final_comparison_does_not_confirm_is_not_kept():
     )
 
 
+def test_a_gain_that_costs_answers_in_the_final_comparison_is_not_kept():
+    class Worn(Host):
+        def _window(self, target):
+            window = super()._window(target)
+            worn = self.rounds > 20 and "tflite" in self._server(target)["model_base_path"]
+            return dict(window, errors={"UNAVAILABLE": 20} if worn else {})  # of 200
+
+    found = tuned("grpc", LITE, host=Worn())
+    assert found["configuration"] == found["start"] and not found["total"]["kept"] and found["total"]["gain"] > 0.4
+    assert found["steps"][0]["unconfirmed"] and "10.0 % of its requests fail (UNAVAILABLE)" in found["total"]["reason"]
+
+
 def test_where_the_final_comparison_fails_the_start_is_kept():
     class Failing(Host):
         def model_server(self, name, state, **given):
