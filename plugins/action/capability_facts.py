@@ -9,6 +9,7 @@ import os
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import classes, cpuinfo, py_cpuinfo
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, refuse_malformed
 
 MODULE = "tfserving.fleet.capability_facts"
 
@@ -19,9 +20,15 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Return the module's result, and add the key classes to its fact."""
         super().run(tmp, task_vars)
-        result = self._execute_module(module_name=MODULE, task_vars=task_vars)
-        capabilities = result.get("ansible_facts", {}).get("tfserving_capabilities")
-        if capabilities:
+        try:
+            with refuse_malformed("the facts of the host"):
+                return self._classified(self._execute_module(module_name=MODULE, task_vars=task_vars))
+        except FleetError as fault:
+            return {"failed": True, "msg": str(fault)}
+
+    def _classified(self, result):
+        if "ansible_facts" in result:
+            capabilities = result["ansible_facts"]["tfserving_capabilities"]
             if (
                 not capabilities["cpu"]["flags"]
                 and self._connection.transport == "local"

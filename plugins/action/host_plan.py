@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.action.tuning import module_runner
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, refuse_malformed
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import saved_structure
 
@@ -42,7 +42,8 @@ class ActionModule(ActionBase):
         )
         try:
             purpose = host_variables.Purpose(**options)
-            planned = host_variables.planned(host, purpose, lambda: self._detect(task_vars))
+            with refuse_malformed("the facts of the host"):
+                planned = host_variables.planned(host, purpose, lambda: self._detect(task_vars))
             return dict(result, deployment=host_variables.deployment(self._task._uuid), **planned)
         except FleetError as fault:
             return dict(result, failed=True, msg=str(fault))

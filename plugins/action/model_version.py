@@ -12,7 +12,7 @@ import tempfile
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, refuse_malformed
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import transfer, versions
 
 MODULE = "tfserving.fleet.model_version"
@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
             here = not boolean(arguments.get("remote_src", False), strict=False)
             if not (isinstance(source, str) and versions.kind_of(source) == "path" and here):
                 return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
-            with contextlib.ExitStack() as stack:
+            with refuse_malformed("the result of the host"), contextlib.ExitStack() as stack:
                 folder = self._folder(source, arguments.get("checksum"), stack)
                 rehash = boolean(arguments.get("rehash", False), strict=False)
                 return self._send(folder, arguments | transfer.described(folder, source, rehash), task_vars)
@@ -46,11 +46,7 @@ class ActionModule(ActionBase):
         try:
             found = self._find_needle("files", source)
         except AnsibleError as fault:
-            raise FleetError(
-                "the controller has no folder or archive at this path",
-                where=source,
-                remedy="Set remote_src: true for a path on the host.",
-            ) from fault
+            raise versions.not_on_the_controller(source) from fault
         if not os.path.isdir(found):
             return stack.enter_context(transfer.unpacked(found, checksum))
         if checksum:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import functools
 import http.server
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import BuildFailed, Engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import configuration
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import server_name
 from ansible_collections.tfserving.fleet.tests.security import test_secrets as planting
@@ -153,3 +157,46 @@ def test_whole_path_in_containers(tmp_path, models, serving_image, engine):
     seen.update((str(path), path.read_text("utf-8", "replace")) for path in files - keys)
     assert len(planted) >= 20
     assert {what: places for what, text in seen.items() if (places := planted.found(text))} == {}
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    """A registry that denies everything, and names addresses with secrets. The engine quotes it."""
+
+    def do_GET(self):
+        message = f"ask http://u:{planting.SECRET}@h/x or http://h/y?sig={planting.TOKEN} or u:{planting.SECRET}@h:8080"
+        body = json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode()
+        self.send_response(200 if self.path == "/v2/" else 403)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_arguments):
+        """Say nothing."""
+
+
+def test_what_the_engine_says(engine):
+    """Failed builds and pulls: the steps, the errors, and the registry's own words."""
+    client, lines, context = Engine(), [], io.BytesIO()
+    address = f"http://user:{planting.SECRET}@127.0.0.1:9/a?sig={planting.TOKEN}"
+    with tarfile.open(fileobj=context, mode="w") as packed:
+        text = f"FROM scratch\nADD {address} /a\n".encode()
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(text)
+        packed.addfile(entry, io.BytesIO(text))
+    context.seek(0)
+    with pytest.raises(BuildFailed) as failed:
+        client.build(context, lines.append)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        name = f"127.0.0.1:{server.server_address[1]}/a:1"
+        for call in (client.pull, client.in_registry):
+            with pytest.raises(FleetError) as refused:
+                call(name)
+            lines.append(str(refused.value))
+        server.shutdown()
+    said = "\n".join([*lines, failed.value.words])
+    assert "127.0.0.1:9/a" in said and said.count("ask http://h/x or http://h/y or h:8080") == 2, said
+    assert planting.SECRET not in said and planting.TOKEN not in said, said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,59 @@ def test_facts_of_another_form(fault):
     with pytest.raises(FleetError, match=r"this is not the data .* \(on web1\)") as caught:
         fleet_plans.plan_all({"web1": {}}, plan)
     assert str(caught.value).isprintable()
+
+
+CAPABILITIES = golden.machine(**golden.CASES["machines"]["t4"])
+GARBLED_FACTS = {
+    "text": "x86_64",
+    "list": [CAPABILITIES],
+    "nothing": None,
+    "cpu": {**CAPABILITIES, "cpu": "many\n"},
+    "flags": {**CAPABILITIES, "cpu": {**CAPABILITIES["cpu"], "ai": [["amx"]]}},
+    "gpus": {**CAPABILITIES, "gpus": [{"count": "two"}]},
+    "missing": {key: value for key, value in CAPABILITIES.items() if key != "architecture"},
+}
+GARBLED_RESULTS = [
+    {"ansible_facts": [1]},
+    {"ansible_facts": {}},
+    *({"ansible_facts": {"tfserving_capabilities": one}} for one in GARBLED_FACTS.values()),
+]
+
+
+def test_modules_that_return_garbled_results(tmp_path):
+    """Each host has an interpreter of its own, which prints what the attacker wants instead of running the module."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "saved_model.pb").write_bytes(b"")
+    version = {"path": "/nonexistent/m", "source": str(tmp_path / "folder"), "version": 1}
+    tasks = {
+        "tfserving.fleet.capability_facts": ({}, GARBLED_RESULTS),
+        "tfserving.fleet.host_plan": ({}, GARBLED_RESULTS[:1]),
+        "tfserving.fleet.model_version": (version, [{"missing": 5}, {"missing": [["saved_model.pb", "0", None]]}]),
+    }
+    hosts, common = {}, {"tfserving_models": [{"name": "digits"}], "ansible_connection": "local"}
+    for name, (_arguments, results) in tasks.items():
+        for number, result in enumerate(results):
+            interpreter = tmp_path / f"{name}-{number}"
+            interpreter.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(result)}\nEND\n", encoding="utf-8")
+            interpreter.chmod(0o755)
+            hosts[interpreter.name] = {"ansible_python_interpreter": str(interpreter), "module": name}
+    calls = [{name: arguments, "when": f"module == '{name}'"} for name, (arguments, _results) in tasks.items()]
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}), encoding="utf-8")
+    plays = [{"hosts": "all", "gather_facts": False, "tasks": calls}]
+    (tmp_path / "play.yml").write_text(json.dumps(plays), encoding="utf-8")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", tmp_path / "hosts.json", tmp_path / "play.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=dict(os.environ, ANSIBLE_HOME=str(tmp_path / "ansible")),
+    )
+    said = done.stdout + done.stderr
+    failed = dict(re.findall(r"^fatal: \[(.+)\]: FAILED! => (.*)$", said, re.MULTILINE))
+    assert failed.keys() == hosts.keys() and "exception" not in said, said
+    for result in failed.values():
+        assert "this is not the data that the collection expects here" in result, result
 
 
 def test_names_that_control_a_terminal(tmp_path):

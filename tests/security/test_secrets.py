@@ -62,6 +62,14 @@ CALLS = [
     ("serving_image", {**IMAGE, "proxies": f"http://user:{QUOTED}@127.0.0.1:9"}),
     ("serving_image", {**IMAGE, "mirrors": {"https://github.com/": f"https://{TOKEN}@127.0.0.1:9/"}}),
     ("serving_image", {**IMAGE, "recipe": {"image": "i", "sources": {"archive": SIGNED}}}),
+    ("serving_image", {**IMAGE, "proxies": {"https_proxy": f"user:{SECRET}@proxy"}}),
+    ("serving_image", {**IMAGE, "proxies": f"user:{SECRET}@proxy:3128"}),
+    ("serving_image", {**IMAGE, "mirrors": {"https://h/": f"user:{SECRET}@mirror/x"}}),
+    ("serving_image", {**IMAGE, "registry": f"user:{SECRET}@registry.example.com"}),
+    ("model_version", {**VERSION, "source": f"user:p@ss/{SECRET}@h/m.tar.gz"}),
+    ("model_version", {**VERSION, "source": f"HTTPS:/user:{SECRET}@127.0.0.1:9/m.tar.gz"}),
+    ("model_version", {**VERSION, "source": f"https://user:p@ss/{SECRET}@127.0.0.1:9/m.tar.gz"}),
+    ("model_version", {**VERSION, "source": f"https%3A%2F%2Fuser%3A{QUOTED}%40127.0.0.1/m.tar.gz"}),
 ]
 
 
@@ -129,7 +137,7 @@ def test_what_a_module_tells_the_syslog(tmp_path):
         ("https://host?token=abc", "https://host"),
         ("s3://bucket/a#b", "s3://bucket/a"),
         ("/srv/a@b?c", "/srv/a@b?c"),
-    ],
+    ],  # Other forms are in tests/unit/core/test_urls.py.
 )
 def test_what_of_an_address_is_shown(address, shown):
     assert urls.public(address) == shown
@@ -259,6 +267,9 @@ def tasks(planted, address, directory):
             "model_version",
             {**model, "source": {"url": f"http://u:{planted.quoted('source in a mapping')}@{host}/m.tar"}},
         ),
+        ("model_version", {**model, "source": f"u:{planted.quoted('source without a scheme')}@{host}/m.tar.gz"}),
+        ("model_version", {"path": model["path"], "source": f"u:{planted.quoted('source of the controller')}@h/m.tar"}),
+        ("serving_image", {**image, "proxies": {"http_proxy": f"u:{planted.quoted('proxy without a scheme')}@h:9"}}),
         ("model_server", {**server, "registry_login": {"username": "u", "password": planted("login")}}),
         ("model_server", {**server, "registry_login": f"user:{planted('login as a text')}"}),
         ("model_server", {**server, "registry_login": ["user", planted("login as a list")]}),
@@ -317,6 +328,7 @@ def test_whole_path(tmp_path):
         "source": {
             "tfserving_models": [{"name": "m", "source": f"https://{planted.quoted('source of the role')}@h/m.tar"}]
         },
+        "path": {"tfserving_models": [{"name": "m", "source": f"u:{planted.quoted('role without a scheme')}@h/m.tar"}]},
     }
     hosts = {"one": host}, {name: {**host, **variables} for name, variables in wrong.items()}
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))

@@ -39,7 +39,9 @@ def test_model_that_writes(models, tmp_path, written, name):
     assert copied["accepted"]
 
 
-@pytest.mark.parametrize("name", ["reading", "reading_on_load"])
+@pytest.mark.parametrize(
+    "name", ["reading", *(f"reading_{how}" for how in ("on_load", "by_capture", "by_function", "by_branch", "by_loop"))]
+)
 def test_model_that_reads_files_of_the_host(models, name):
     """Its lines would be in the answers."""
     described = modules.call("saved_model_info", path=models / name)
@@ -57,7 +59,7 @@ def test_warning_of_what_no_signature_runs(models):
     assert "no signature runs these operations" in warning
 
 
-@pytest.mark.parametrize("name", ["plain", "with_words"])
+@pytest.mark.parametrize("name", ["plain", "with_words", "with_words_again"])
 def test_model_that_does_not(models, name):
     loaded = modules.call("saved_model_info", path=models / name, load=True, python=sys.executable)
     assert loaded["saved_model"]["untrusted_ops"] == [] and loaded["saved_model"]["loaded"]["answered"], loaded

@@ -77,6 +77,49 @@ class FromFile(Writing):
         fill(tf.raw_ops.HashTableV2(key_dtype=tf.int64, value_dtype=tf.string), tf.constant("/etc/passwd"))
 
 
+class ReadingBy(Base):
+    """Reads while it is loaded. call: runs a function of a path, in one of the ways in which graphs call functions."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.table = FromArgument(call)
+
+
+class FromArgument(Writing):
+    def __init__(self, call):
+        super().__init__()
+        self._call, self._path = call, tf.constant("/etc/passwd")
+
+    def _create_resource(self):
+        return tf.raw_ops.HashTableV2(key_dtype=tf.int64, value_dtype=tf.string)
+
+    def _initialize(self):
+        self._call(lambda path: fill(self.resource_handle, path), self._path)
+
+
+def by_capture(run, path):
+    run(path)
+
+
+def by_function(run, path):
+    def outer(inner):
+        tf.function(run)(tf.identity(inner))
+
+    tf.function(outer)(tf.strings.join([path, ""]))
+
+
+def by_branch(run, path):
+    tf.cond(tf.random.uniform(()) < 2.0, lambda: run(path), lambda: None)
+
+
+def by_loop(run, path):
+    def body(number, inner):
+        run(inner)
+        return number + 1, tf.strings.join([inner, ""])
+
+    tf.while_loop(lambda number, _inner: number < 1, body, [0, path])
+
+
 def fill(table, path):
     tf.raw_ops.InitializeTableFromTextFileV2(
         table_handle=table, filename=path, key_index=-1, value_index=-2, vocab_size=-1, delimiter="\t"
@@ -90,6 +133,10 @@ KINDS = {
     "on_load": OnLoad,
     "reading": Reading,
     "reading_on_load": ReadingOnLoad,
+    "reading_by_capture": lambda: ReadingBy(by_capture),
+    "reading_by_function": lambda: ReadingBy(by_function),
+    "reading_by_branch": lambda: ReadingBy(by_branch),
+    "reading_by_loop": lambda: ReadingBy(by_loop),
 }
 
 
@@ -109,6 +156,8 @@ def main(directory):
 
     model = WithWords()
     tf.saved_model.save(model, os.path.join(directory, "with_words"), signatures=model.serve)
+    loaded = tf.saved_model.load(os.path.join(directory, "with_words"))
+    tf.saved_model.save(loaded, os.path.join(directory, "with_words_again"), signatures=loaded.signatures)
 
 
 def _words(directory):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypedDict, TypeVar
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 
 _Value = TypeVar("_Value")
@@ -56,7 +57,9 @@ _SECRET_VALUE = re.compile(
 
 def looks_secret(name: str, value: Any = None) -> bool:
     """Return whether the name or the value of a variable looks like that of a secret."""
-    return bool(_SECRET.search(name) or isinstance(value, str) and _SECRET_VALUE.search(value))
+    if _SECRET.search(name):
+        return True
+    return isinstance(value, str) and bool(_SECRET_VALUE.search(value) or urls.has_password(name, value))
 
 
 def bounded(name: str, value: Any, minimum: float | None = None, maximum: float | None = None, unit: str = "") -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings
 
 _MOST_LINES = 4
@@ -85,7 +86,9 @@ def rest_missing(log: str) -> str | None:
 
 
 def _lines(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not _HARMLESS.search(line.strip())]
+    lines = [
+        line.strip() for line in urls.hidden(text).splitlines() if line.strip() and not _HARMLESS.search(line.strip())
+    ]
     telling = list(dict.fromkeys(line for line in lines if line.startswith(_FINAL) or _TELLING.search(line)))
     telling = [line for line in telling if line.startswith(_FINAL)] or telling
     return " | ".join(line[:400] for line in (telling or lines)[-_MOST_LINES:]) or "nothing"

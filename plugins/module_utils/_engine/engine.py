@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
@@ -123,13 +124,13 @@ class Engine:
         with contextlib.closing(self._answers("build", lambda: self.api.build(**arguments))) as events:
             for event in events:
                 if "error" in event:
-                    raise BuildFailed(event["error"].strip(), (event.get("errorDetail") or {}).get("code"))
+                    raise BuildFailed(urls.hidden(event["error"].strip()), (event.get("errorDetail") or {}).get("code"))
                 built = (event.get("aux") or {}).get("ID") or built
                 *lines, rest = (
                     (rest + event.get("stream", event.get("status", "") + "\n")).replace("\r", "\n").split("\n")
                 )
                 for line in lines:
-                    on_line(line)
+                    on_line(urls.hidden(line))
         if not built:
             raise BuildFailed("the engine ended the build without an image", None)
         return built
@@ -271,7 +272,7 @@ class Engine:
         for event in events:
             if "error" in event:
                 raise FleetError(
-                    event["error"].strip(),
+                    urls.hidden(event["error"].strip()),
                     where=what,
                     remedy="Fix the cause and run again. What was transferred is kept.",
                 )
@@ -293,7 +294,7 @@ class Engine:
         ) as fault:
             helper = _HELPER.search(str(fault))
             if helper:
-                raise _helper_fault(helper[0], str(fault)) from fault
+                raise _helper_fault(helper[0], urls.hidden(str(fault))) from fault
             path = docker.utils.config.find_config_file()
             if path and isinstance(fault, ValueError) and not isinstance(fault, requests.exceptions.RequestException):
                 what = f"cannot read a login in this file, or the output of a credential helper that it names ({_short(fault)})"
@@ -331,8 +332,8 @@ class BuildFailed(Exception):
 
 
 def _explanation(fault: Any) -> str:
-    return str(fault.explanation or fault).strip()
+    return urls.hidden(str(fault.explanation or fault).strip())
 
 
 def _short(fault: BaseException) -> str:
-    return str(fault).replace("\n", " ")[:200]
+    return urls.hidden(str(fault)).replace("\n", " ")[:200]

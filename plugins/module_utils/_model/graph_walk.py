@@ -37,7 +37,7 @@ _TURNS = frozenset("NextIteration RefNextIteration".split())
 _CALLS = frozenset("PartitionedCall StatefulPartitionedCall TPUPartitionedCall".split())
 _IFS = frozenset("If StatelessIf".split())
 _CASES = frozenset("Case StatelessCase".split())
-_LOOPS = frozenset("StatelessWhile While".split())
+LOOPS = frozenset("StatelessWhile While".split())
 _PLACEHOLDERS = frozenset("Placeholder PlaceholderV2 PlaceholderWithDefault".split())
 _VARIABLES = frozenset("VarHandleOp Variable VariableV2".split())
 _TABLES = frozenset("HashTable HashTableV2".split())
@@ -48,7 +48,7 @@ _FILLS = frozenset(
 )
 _HARMLESS_TO_UNSET = frozenset("DestroyResourceOp IsVariableInitialized NoOp VarIsInitializedOp".split())
 _HANDING_ON = _PASSING | _SWITCHES | _MERGES | _HARMLESS_TO_UNSET | {"IdentityN"}
-_CALLING = _CALLS | _IFS | _CASES | _LOOPS
+_CALLING = _CALLS | _IFS | _CASES | LOOPS
 _XLA = frozenset("XlaCallModule XlaClusterOutput XlaLaunch XlaLaunchV2".split())
 _COMPILED = ("_XlaMustCompile", "_XlaCompile")  # set by jit_compile=True, and by tf.xla.experimental.jit_scope
 _FALSE_TRUE = {"output_false": 0, "output_true": 1}
@@ -360,7 +360,7 @@ class _Run:
                 else [*functions.get("else_branch", []), *functions.get("then_branch", [])]
             )
             return self._branch(node, branches, values, ports)
-        if op in _LOOPS and functions.get("cond") and functions.get("body"):
+        if op in LOOPS and functions.get("cond") and functions.get("body"):
             return self._loop(functions["cond"][0], functions["body"][0], values)
         called = [name for names in functions.values() for name in names]
         if not called:
@@ -432,6 +432,13 @@ class _Run:
                 ):
                     waiting.append(one)
         return heard, listens
+
+
+def given(node: graph.Node) -> tuple[graph.Reference, ...] | None:
+    """Return the inputs of a node that become the arguments of each function that it calls, or None if that is unknown."""
+    if node.op in _IFS or node.op in _CASES:
+        return node.inputs[1:]
+    return node.inputs if node.op in _CALLING or not node.functions() else None
 
 
 def _with_effects(body: graph.Body) -> list[str]:

@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     index_limits,
     statefulness,
     structure,
+    table_files,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.graph_walked import Walked
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.tensorflow_ops import NAMES
@@ -189,7 +190,8 @@ def _untrusted(nodes: graph_walk.Graph, graph: Fields, loading: Walked, runs: It
         requested | loading.ops | loading.uncertain_ops,
         requested,
     )
-    found += _tables_of_other_files(nodes, [_node_of(asset) for asset in graph.get(_ASSETS, [])])
+    assets = {_node_of(asset) for asset in graph.get(_ASSETS, [])}
+    found += table_files.filled(nodes, assets, protobuf.last(graph, _OBJECTS))
     prints = any(
         node.op == "PrintV2" and node.text("output_stream").startswith("file:")
         for body in nodes.bodies.values()
@@ -201,17 +203,6 @@ def _untrusted(nodes: graph_walk.Graph, graph: Fields, loading: Walked, runs: It
 def _node_of(asset: Buffer) -> str:
     """Return the node that gets the path of an asset."""
     return _tensor(protobuf.last(protobuf.grouped(asset), 1))["tensor"].partition(":")[0]
-
-
-def _tables_of_other_files(nodes: graph_walk.Graph, assets: Iterable[str]) -> list[str]:
-    """Return the operations that fill tables from files which are neither assets nor given to a function, as exporters write them."""
-    return [
-        node.op
-        for body in nodes.bodies.values()
-        for node in body.nodes.values()
-        if node.op in statefulness.TABLES_OF_FILES
-        and {name for name, _port in node.inputs[1:]} - {*body.arguments, *assets}
-    ]
 
 
 def _tensors(side: Mapping[str, TensorInfo]) -> list[str]:

@@ -56,7 +56,9 @@ def conversions(
             f"tfserving_models[{number}].optimize", model.get("optimize") or _AUTO, (_AUTO, *variants.VARIANTS)
         )
         source = model.get("source")
-        if isinstance(source, str) and "://" in source:  # Before a loop over it shows a password in it.
+        if isinstance(source, str) and (
+            "://" in source or urls.public(source) != source
+        ):  # Before a loop over it shows a password in it.
             raise FleetError(
                 f"{urls.public(source)!r} is a URL, not a folder",
                 where=f"tfserving_models[{number}].source",

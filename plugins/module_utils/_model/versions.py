@@ -116,6 +116,15 @@ def check(options: Mapping[str, Any]) -> None:
         bounded("server.deadline_s", server["deadline_s"], 0.001, LONGEST_S, "s")
 
 
+def not_on_the_controller(source: str) -> FleetError:
+    """Return the error about a source of which the controller has nothing."""
+    return FleetError(
+        "the controller has no folder or archive at this path",
+        where=urls.public(source),
+        remedy="Set remote_src: true for a path on the host.",
+    )
+
+
 def no_checksum_of_a_folder(source: str) -> FleetError:
     """Return the FleetError for a checksum that cannot be checked."""
     return FleetError(

@@ -72,6 +72,13 @@ def test_an_unknown_wish_is_one_clear_line():
         conversions([{"name": "m", "optimize": "tflite_int"}])
 
 
+@pytest.mark.parametrize("source", ["https://u:hunter2@h/m", "https:/u:hunter2@h/m", "u:hunter2@h/m"])
+def test_a_source_that_is_an_address_is_refused_without_its_password(source):
+    with pytest.raises(FleetError, match="h/m' is a URL, not a folder") as caught:
+        conversions([{"name": "m", "source": source}])
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "converters, hosts, expected",
     [
