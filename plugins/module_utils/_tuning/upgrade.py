@@ -75,7 +75,11 @@ def gate(controller: Controller, given: Mapping[str, Any], check_mode: bool) -> 
         )
     if check_mode:
         action = f"Compare the running server of {name} with the new one ({changed})"
-        return dict(result, actions=[action], msg=f"{name}: the deployment changes {changed}.")
+        diff = {
+            side: {path: values[number] for path, values in differing.items()}
+            for number, side in enumerate(("before", "after"))
+        }
+        return dict(result, actions=[action], diff=diff, msg=f"{name}: the deployment changes {changed}.")
     controller.say(f"{name}: the running server against the new one ({changed}): {reason}")
     return dict(result, msg=f"{name}: the new server is not shown to be slower. The running one against it: {reason}")
 

@@ -114,6 +114,7 @@ def check_which_hosts_compare(deployment, directory):
         "web-1": {},
         "web-3": new,
         "web-2": new,
+        "web-4": {"tfs_server_batching": {"max_batch_size": 16}},
         "first": {"of_class": "d", "tfs_server_name": "first", **new},
         "second": {"of_class": "d", **new},
     }
@@ -125,7 +126,7 @@ def check_which_hosts_compare(deployment, directory):
         said,
         re.M | re.S,
     )
-    assert sorted(re.findall(r"^ok: \[(\S+)\] => \(item=m\)", compared, re.M)) == ["second", "web-2"], compared
+    assert sorted(re.findall(r"^ok: \[(\S+)\] => \(item=m\)", compared, re.M)) == ["second", "web-2", "web-4"], compared
     for host, shown in (
         ("web-1", "m: the deployment changes nothing that is compared."),
         ("web-3", "m: the deployment changes batching.max_batch_size."),
@@ -176,7 +177,7 @@ def test_a_slower_server_is_refused_before_anything_changes_and_an_equal_one_pas
 
 
 def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_directory):
-    """Batched differently, so that each has a file of its own; both are asked for their samples."""
+    """Batched differently, so that each has a file of its own; both are asked for their samples, one by a signature of its own."""
     import numpy
 
     deployment = Deployment(tmp_path, model_directory)
@@ -185,7 +186,9 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
         shutil.copytree(model_directory / source, published / name / "saved_model")
         numpy.savez(tmp_path / f"{name}.npz", **{"inputs.x": numpy.ones((4, width), "float32")})
         models.append({"name": name, "samples": str(tmp_path / f"{name}.npz")})
-    models[0]["batching"] = {"max_batch_size": 2}
+    models[0].update(batching={"max_batch_size": 2}, signature="serving_renamed")
+    graph = published / "halves/saved_model/1/saved_model.pb"
+    graph.write_bytes(graph.read_bytes().replace(b"serving_default", b"serving_renamed"))  # as long as before
     deployment.variables.update(
         tfserving_backend="embedded",
         tfserving_flags={"num_load_threads": 4},
@@ -202,10 +205,12 @@ def test_all_models_of_the_inventory_are_served_by_one_server(tmp_path, model_di
         ) == 1
         assert said.count("(item=halves)") == 1 and said.count("(item=doubles)") == 1
         port = re.search(r"halves: started, gRPC 127\.0\.0\.1:\d+, REST 127\.0\.0\.1:(\d+) \(embedded\)", said)[1]
-        for name, row, answer in (("halves", [1.0], [2.5]), ("doubles", [1.0] * 4, [2.0] * 4)):
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{port}/v1/models/{name}:predict", json.dumps({"instances": [row]}).encode()
-            )
+        for name, signature, row, answer in (
+            ("halves", "serving_renamed", [1.0], [2.5]),
+            ("doubles", "serving_default", [1.0] * 4, [2.0] * 4),
+        ):
+            body = json.dumps({"instances": [row], "signature_name": signature}).encode()
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/{name}:predict", body)
             (predicted,) = json.load(urllib.request.urlopen(request, timeout=30))["predictions"]
             assert (predicted["y"] if name == "doubles" else predicted) == answer
         code, changed, said = deployment.run()
