@@ -338,13 +338,13 @@ def check(given: Mapping[str, Any]) -> Recipe:
         raise FleetError(
             f"not a recipe: the key {missing[0]!r} is missing",
             where="recipe",
-            remedy="Use `build` of the plan unchanged.",
+            remedy="Pass the value `build` of a plan without changes.",
         )
     if given.get("digest") != digest(given):
         raise FleetError(
             "the recipe was changed after it was made: its digest does not match",
             where="recipe",
-            remedy="Use `build` of the plan unchanged.",
+            remedy="Pass the value `build` of a plan without changes.",
         )
     return cast(Recipe, given)
 
