@@ -168,19 +168,23 @@ def host_request_of(variables: Mapping[str, Any], purpose: Purpose = WHOLE) -> d
 
 
 def tunings_directory(variables: Mapping[str, Any]) -> str | None:
-    """Return the directory of this host's tunings on the controller, or None if neither a variable nor an inventory file determines it."""
-    if "tfserving_tunings_directory" in variables and variables["tfserving_tunings_directory"]:
-        return os.path.abspath(os.path.expanduser(str(variables["tfserving_tunings_directory"])))
+    """Return the directory of this host's tunings on the controller, or None if neither a variable nor an inventory file determines it.
+
+    A relative path in the variable is relative to the directory of the default. Another working directory would find no tunings, and undo them.
+    """
     sources = [
         os.path.abspath(source)
         for source in (variables["ansible_inventory_sources"] if "ansible_inventory_sources" in variables else ())
     ]
-    beside = variables["inventory_dir"] if "inventory_dir" in variables else None
-    return tunings.directory_beside(
-        beside,
+    default = tunings.directory_beside(
+        variables["inventory_dir"] if "inventory_dir" in variables else None,
         [source for source in sources if os.path.exists(source)],
         [source for source in sources if os.path.isdir(source)],
     )
+    if "tfserving_tunings_directory" in variables and variables["tfserving_tunings_directory"]:
+        path = os.path.expanduser(str(variables["tfserving_tunings_directory"]))
+        return os.path.abspath(os.path.join(os.path.dirname(default), path) if default else path)
+    return default
 
 
 def _stale_tunings(variables: Mapping[str, Any]) -> str:

@@ -109,7 +109,9 @@ def test_deploy_alone_keeps_batching_flags_and_environment(machine):
     assert (code, changed) == (0, 0), said[-3000:]
     code, changed, said = machine.play("tfserving.fleet.rollback", "-e", "tfserving_serial=50%")
     assert (code, changed) == (2, 0) and "No server of these hosts records which deployment made it." in said
-    assert "Embedded servers keep no earlier server: deploy the earlier configuration again." in " ".join(said.split()), said
+    assert "Embedded servers keep no earlier server: deploy the earlier configuration again." in " ".join(
+        said.split()
+    ), said
     code, changed, said = machine.play("own.yml", "--tags", "serve")
     assert (code, changed) == (0, 0), said[-3000:]
     assert machine.command_line() == (words, environment)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("ansible")
@@ -110,6 +112,10 @@ def test_tunings_are_kept_beside_the_inventory_file(tmp_path):
     )
     assert host_variables.tunings_directory({"ansible_inventory_sources": ["host,"]}) is None
     assert host_variables.tunings_directory(variables("/kept", **found)) == "/kept"
+    assert host_variables.tunings_directory(variables("kept", **found)) == str(tmp_path / "kept")
+    assert host_variables.tunings_directory(variables("kept", ansible_inventory_sources=["host,"])) == str(
+        Path("kept").absolute()
+    )
 
 
 def test_a_server_that_is_removed_needs_no_capabilities():
