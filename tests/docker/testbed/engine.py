@@ -15,7 +15,7 @@ import re
 import tempfile
 
 import docker
-from docker.errors import DockerException, NotFound
+from docker.errors import APIError, DockerException, NotFound
 
 PREFIX = "tfserving-testbed"
 OWNER = f"{PREFIX}.owner"
@@ -71,8 +71,7 @@ def sweep(engine, owner=None):
                 pool.submit(_remove, container)
     for network in engine.networks.list(filters={"label": OWNER}):
         if _is_swept(network.attrs["Labels"], owner):
-            with contextlib.suppress(NotFound):
-                network.remove()
+            _remove_network(network)
 
 
 def this_process():
@@ -87,7 +86,23 @@ def server_name(name):
 
 def _remove(container):
     with contextlib.suppress(NotFound):
-        container.remove(force=True, v=True)
+        try:
+            container.remove(force=True, v=True)
+        except APIError as fault:
+            if "already in progress" not in str(fault):
+                raise
+            container.wait(condition="removed")
+
+
+def _remove_network(network):
+    """Remove a network without containers. The engine can keep the endpoint of a container that it removed; it then keeps the network until it restarts."""
+    with contextlib.suppress(NotFound):
+        try:
+            network.remove()
+        except APIError:
+            network.reload()
+            if network.containers:
+                raise
 
 
 def _is_swept(labels, owner):
