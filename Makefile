@@ -64,7 +64,7 @@ mutate: tools ## Change the pure functions in random places and list the changes
 bench: tools ## Measure what this collection itself costs
 	@for bench in $(filter-out %_server.py,$(wildcard tests/bench/*.py)); do echo "=== $$bench"; python "$$bench" || exit 1; done
 
-bench-tuning: tools ## Tune 400 simulated hosts, then the embedded server against itself and against a grid (hours)
+bench-tuning: tools ## Tune 400 simulated hosts, then the embedded server against itself and against a grid (90 minutes)
 	@python tests/bench/simulated_tunings.py
 	@python tests/bench/tuning/real_tunings.py equal
 	@python tests/bench/tuning/real_tunings.py grid
