@@ -5,13 +5,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+nativetypes = pytest.importorskip("jinja2.nativetypes")
+yaml = pytest.importorskip("yaml")
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.variant_choice import (
     conversions,
     plans_by_converter,
     version,
 )
+
+TUNING_ROLE = Path(__file__).resolve().parents[3] / "roles" / "tfs_tuning" / "tasks" / "main.yml"
 
 
 def plan(form, candidate=None, name="m"):
@@ -53,7 +62,13 @@ def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
         ({}, [plan("saved_model", "tflite_int8")], True),
         ({"samples": "/s.npz"}, [plan("saved_model", "tflite_int8")], True),
         ({"samples": "/s.npz", "metric": "accuracy"}, [plan("saved_model", "tflite_int8")], False),
-        ({"samples": "/s.npz", "maximum_difference": 0.1}, [plan("saved_model", "tflite_int8")], False),
+        # A limit of the differences makes acceptance stricter, but only a metric judges (acceptance.needs_judgement).
+        ({"samples": "/s.npz", "maximum_difference": 0.1}, [plan("saved_model", "tflite_int8")], True),
+        (
+            {"samples": "/s.npz", "metric": "accuracy", "maximum_difference": 0.1},
+            [plan("saved_model", "tflite_int8")],
+            False,
+        ),
         # A plan serves it, or the user named it: it is made only if it is judged.
         ({}, [plan("tflite_int8")], False),
         ({}, [plan("saved_model", "tflite_int8"), plan("tflite_int8")], False),
@@ -63,6 +78,23 @@ def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
 def test_what_nothing_judges_is_made_only_to_be_measured(model, plans, unjudged):
     found = conversions([{"name": "m", "source": "/s", **model}], plans)
     assert [(one["form"], one["unjudged"]) for one in found] == [("none", False), ("tflite_int8", unjudged)]
+    only_tried = not any(served["form"] == "tflite_int8" for one in plans for served in one["models"])
+    if only_tried and "optimize" not in model:  # Then the conversion must not end before it begins.
+        assert acceptance.needs_judgement(model.get("samples"), model.get("metric"), found[1]["unjudged"]) is None
+
+
+@pytest.mark.parametrize(
+    "model, accepts",
+    [({}, None), ({"maximum_difference": 0.1}, None), ({"accept_unjudged": True}, True), ({"accept_unjudged": 0}, 0)],
+)
+def test_a_tuning_keeps_only_what_a_conversion_accepts_for_the_plan_that_serves_it(model, accepts):
+    """A conversion of a served variant needs a metric or accept_unjudged. If a tuning kept it without, no later version would be converted."""
+    (text,) = {
+        task["tfserving.fleet.tuning"]["accept_unjudged"]
+        for task in yaml.safe_load(TUNING_ROLE.read_text(encoding="utf-8"))
+        if "tfserving.fleet.tuning" in task
+    }
+    assert nativetypes.NativeEnvironment().from_string(text).render(item={"name": "m", **model}, omit=None) == accepts
 
 
 def test_an_unknown_wish_is_one_clear_line():
