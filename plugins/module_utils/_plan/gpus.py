@@ -114,6 +114,14 @@ def _usable(
             (refused["reason"], refused["remedy"]),
             {"version": refused["releases"][-1]} if refused["releases"] else None,
         )
+    tag = questions.official_tag(wanted["image"] or "")
+    if tag and "gpu" not in tag and "@" not in wanted["image"]:
+        with_cuda = questions.official_image(release, "gpu")
+        return (
+            None,
+            (f"{wanted['image']} is an image without CUDA", f"Set tfserving_image: {with_cuda}"),
+            {"image": with_cuda},
+        )
     how, missing, remedy = cdi.way(host.container, host.gpu_groups)
     if how is None:
         return None, (missing, remedy), None
