@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +75,11 @@ def choose(draft: Draft, host: Host, wanted: dict[str, Any], release: str, backe
         draft.decide("GPU", "none", f"{problem[0]}; to use it: {_lower(problem[1])}")
         draft.warn(f"a GPU stays unused: {problem[0]}. {problem[1]}")
     return Chosen()
+
+
+def unused(warnings: Iterable[str]) -> list[str]:
+    """Return the warnings of a plan that say that a GPU or a MIG slice computes nothing."""
+    return [text for text in warnings if re.search("stays? unused", text)]
 
 
 def _usable(
