@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+jinja2 = pytest.importorskip("jinja2")
 nativetypes = pytest.importorskip("jinja2.nativetypes")
 yaml = pytest.importorskip("yaml")
 
@@ -20,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._model.variant_cho
     version,
 )
 
-TUNING_ROLE = Path(__file__).resolve().parents[3] / "roles" / "tfs_tuning" / "tasks" / "main.yml"
+ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 
 def plan(form, candidate=None, name="m"):
@@ -91,10 +92,35 @@ def test_a_tuning_keeps_only_what_a_conversion_accepts_for_the_plan_that_serves_
     """A conversion of a served variant needs a metric or accept_unjudged. If a tuning kept it without, no later version would be converted."""
     (text,) = {
         task["tfserving.fleet.tuning"]["accept_unjudged"]
-        for task in yaml.safe_load(TUNING_ROLE.read_text(encoding="utf-8"))
+        for task in yaml.safe_load((ROLES / "tfs_tuning/tasks/main.yml").read_text(encoding="utf-8"))
         if "tfserving.fleet.tuning" in task
     }
     assert nativetypes.NativeEnvironment().from_string(text).render(item={"name": "m", **model}, omit=None) == accepts
+
+
+def of_docker(release):
+    return dict(plan("tensorrt"), backend="docker", release=release)
+
+
+@pytest.mark.parametrize(
+    "given, release",
+    [
+        ({"tfs_model_plans": [of_docker("2.17.1"), None, of_docker("2.17.1")]}, "2.17.1"),
+        ({"tfs_model_plans": [of_docker("2.17.1")], "tfserving_version": "2.16.1"}, "2.16.1"),
+        ({"tfs_model_plans": [of_docker("2.17.1"), of_docker("2.16.1")]}, ""),
+        ({"tfs_model_plans": [of_docker(None)]}, ""),
+        # The embedded server runs any release of TensorFlow, and a plan that the user passes may be a part of one.
+        ({"tfs_model_plans": [dict(of_docker("2.17.1"), backend="embedded"), plan("saved_model")]}, ""),
+        ({"tfs_model_plans": []}, ""),
+    ],
+)
+def test_models_are_converted_for_the_release_that_the_plans_chose(given, release):
+    """The tag of tfserving_image can be the only place that names it, and TF-TRT models need it."""
+    known = dict(given)
+    for folder, name in (("vars", "__tfs_model_releases"), ("defaults", "tfs_model_server_release")):
+        text = yaml.safe_load((ROLES / "tfs_model" / folder / "main.yml").read_text(encoding="utf-8"))[name]
+        known[name] = nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined).from_string(text).render(known)
+    assert (known["tfs_model_server_release"] or "") == release
 
 
 def test_an_unknown_wish_is_one_clear_line():
