@@ -165,7 +165,7 @@ ansible_facts:
               type: float
               sample: 1.5
             affinity:
-              description: CPUs that the process may run on, in the kernel's list syntax.
+              description: CPUs that the process may run on, in the kernel's list syntax, without those that are known to be offline.
               returned: success
               type: str
               sample: 0-3

@@ -170,7 +170,9 @@ options:
     choices: [missing, always, never]
     default: missing
   release:
-    description: Release of TensorFlow Serving for the check of flags. By default the release in the image's tag, otherwise the newest known release.
+    description:
+      - Release of TensorFlow Serving for the check of flags. By default the release in the image's tag, otherwise the newest known release.
+      - The tag of an image that is not official counts only if its release is known.
     type: str
   registry_login:
     description: Login for the image's registry, if it needs one.

@@ -29,7 +29,7 @@ class CpuLimits(TypedDict):
     """The CPUs that a process may use."""
 
     usable: float | None  # CPUs: the smallest of affinity, cpuset and quota
-    affinity: str | None  # a list as the kernel writes it: 0-3,8
+    affinity: str | None  # a list as the kernel writes it: 0-3,8; without CPUs that are known to be offline
     cpuset: str | None  # the list of the control group; None if it contains all online CPUs
     quota: float | None  # CPUs
 

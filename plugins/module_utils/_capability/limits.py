@@ -118,11 +118,15 @@ def cpus(
     """Return the usable CPUs, and what limits them.
 
     affinity, cpuset, online: frozensets of CPU numbers, None if unknown. quotas: CPUs (float or None). threads: the
-    number of CPUs if no set is known. A cpuset that contains all online CPUs is None, because it does not limit.
+    number of CPUs if no set is known. A cpuset that contains all online CPUs is None, because it does not limit. The
+    affinity in the result has no CPUs that are offline: sched_getaffinity does not return them either.
     """
     count = _count(affinity, cpuset, online) or threads
     limiting = cpuset if cpuset and not (online and cpuset >= online) else None
     limit = least(quotas)
+    # With a quota, LXCFS can show as many CPUs as online as the quota permits. The kernel does not know of that.
+    if affinity and online and affinity > online and (limit is None or limit > len(online)):
+        affinity = online
     usable = least([count, limit])
     return {
         "usable": None if usable is None else float(usable),

@@ -36,13 +36,11 @@ CUDA_CACHE = "/var/cache/tfserving/cuda"
 RESTART_POLICIES = ("unless-stopped", "on-failure", "no")
 _MOST_PROCESSES = 16384  # The limit includes threads. A server on 256 CPUs has about 3,000.
 _USER = re.compile(r"(\d+)(?::\d+)?")
-_TAG_OF_RELEASE = re.compile(r":v?(\d+\.\d+\.\d+)")
 
 
 def release_of(image: str, wanted: str | None = None) -> str:
     """Return the release whose flags the image knows: the wanted one, the one in its tag, or the newest of the release table."""
-    found = _TAG_OF_RELEASE.search(image.partition("@")[0])
-    return questions.nearest(wanted or (found[1] if found else questions.releases()[-1]))
+    return questions.nearest(wanted or questions.release_in_tag(image) or questions.releases()[-1])
 
 
 def registry_of(image: str) -> str | None:

@@ -38,11 +38,11 @@ def kind_of(beginning: bytes) -> str:
 def from_lines(content: bytes, path: str) -> dict[str, Array]:
     """Read JSON lines: each is {"inputs": {name: value}, "label": value}. {"b64": text} stands for bytes, as in TensorFlow Serving's REST API."""
     examples = []
-    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
+    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            held = json.loads(line)
+            held = json.loads(line.decode())
             example = dict(held["inputs"], **({LABELS: held["label"]} if "label" in held else {}))
             examples.append({name: _array(_plain(value)) for name, value in example.items()})
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as fault:

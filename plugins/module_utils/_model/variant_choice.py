@@ -68,7 +68,7 @@ def conversions(
         found.append(dict(common, form=variants.NONE, required=True))
         served, tried = _planned(model["name"], known)
         wanted = {form for form in served | tried if form != variants.SAVED_MODEL}
-        judged = model.get("samples") and (model.get("metric") or model.get("maximum_difference") is not None)
+        judged = model.get("samples") and model.get("metric")
         if optimize == _AUTO and not known:
             wanted = {_UNPLANNED}
         if optimize in variants.VARIANTS and optimize != variants.NONE:

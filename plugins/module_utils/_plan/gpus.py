@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +77,11 @@ def choose(draft: Draft, host: Host, wanted: dict[str, Any], release: str, backe
     return Chosen()
 
 
+def unused(warnings: Iterable[str]) -> list[str]:
+    """Return the warnings of a plan that say that a GPU or a MIG slice computes nothing."""
+    return [text for text in warnings if re.search("stays? unused", text)]
+
+
 def _usable(
     draft: Draft, host: Host, wanted: dict[str, Any], release: str, backend: str
 ) -> tuple[Chosen | None, Any, Any]:
@@ -113,6 +120,14 @@ def _usable(
             None,
             (refused["reason"], refused["remedy"]),
             {"version": refused["releases"][-1]} if refused["releases"] else None,
+        )
+    tag = questions.official_tag(wanted["image"] or "")
+    if tag and "gpu" not in tag and "@" not in wanted["image"]:
+        with_cuda = questions.official_image(release, "gpu")
+        return (
+            None,
+            (f"{wanted['image']} is an image without CUDA", f"Set tfserving_image: {with_cuda}"),
+            {"image": with_cuda},
         )
     how, missing, remedy = cdi.way(host.container, host.gpu_groups)
     if how is None:

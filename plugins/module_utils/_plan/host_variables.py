@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import number_of, one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import desired_server, preparation
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import desired_server, gpus, preparation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.request import KEYS
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
@@ -90,9 +90,11 @@ def planned(host: Host, purpose: Purpose, detect: Callable[[], dict[str, Any]]) 
     found = resolved(host, capabilities, purpose)
     if purpose.for_server and found["server"]["refusals"]:
         return {"failed": True, "msg": " ".join(found["server"]["refusals"])}
+    # The playbook plan shows all warnings of a plan. A deployment alone must not hide that a host serves without its GPU.
+    unused = gpus.unused(found["plan"]["warnings"]) if purpose.for_server and found["plan"] else []
     return {
         "changed": False,
-        "warnings": [*detected.get("warnings", []), *found["server"]["warnings"]],
+        "warnings": [*detected.get("warnings", []), *unused, *found["server"]["warnings"]],
         "tunings_directory": tunings_directory(variables),
         **found,
         **({"ansible_facts": detected["ansible_facts"]} if detected else {}),

@@ -67,7 +67,12 @@ def plan(
         made.update(_serve(draft, host, wanted))
     else:
         draft.decide("models", "none", "tfserving_models is empty: nothing to serve on this host")
-    return dict(made, decisions=draft.decisions, warnings=draft.warnings, refusals=draft.refusals)
+    return dict(
+        made,
+        decisions=draft.decisions,
+        warnings=draft.warnings,
+        refusals=[server.corrected(refusal, wanted) for refusal in draft.refusals],
+    )
 
 
 def _serve(draft: Draft, host: Host, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
@@ -27,26 +28,66 @@ _NO_MODELS = "serve no models on this host (tfserving_models: [])"
 
 
 def choose_release(draft: Draft, wanted: dict[str, Any]) -> Any:
-    """Return the table's row to plan with, or None if refused."""
-    if wanted["version"] is None:
+    """Return the table's row to plan with, or None if refused. Without tfserving_version, the tag of tfserving_image can name it."""
+    image = wanted["image"] if wanted["backend"] != "embedded" else None
+    tagged = questions.release_in_tag(image) if image else None
+    given = tagged if wanted["version"] is None else wanted["version"]
+    if given is None:
+        newest = questions.releases()[-1]
+        if image:
+            draft.warn(
+                f"image {image}: its tag names no release, so it is planned as {newest}; set tfserving_version to its release"
+            )
+            return draft.decide(
+                "release",
+                newest,
+                "assumed: the newest release in the release table, because the tag of tfserving_image names none",
+            )
         return draft.decide(
-            "release",
-            questions.releases()[-1],
-            "the newest release in the release table; set tfserving_version to pin another",
+            "release", newest, "the newest release in the release table; set tfserving_version to pin another"
         )
     try:
-        release = questions.nearest(wanted["version"])
+        release = questions.nearest(given)
     except FleetError as fault:
-        draft.refuse("release", fault.what, fault.remedy, {"version": questions.instead_of(wanted["version"])})
+        instead = questions.instead_of(given)
+        if wanted["version"] is None:
+            draft.refuse(
+                "release",
+                f"the tag of tfserving_image: {fault.what}",
+                f"Leave tfserving_image out and set tfserving_version: {instead}",
+                {"version": instead, "image": None},
+            )
+        else:
+            draft.refuse("release", fault.what, fault.remedy, {"version": instead})
         return None
     newer = questions.is_newer_than_table(release)
     if newer:
         draft.warn(
             f"release {release} is newer than the release table: planned with the data of {questions.releases()[-1]}; flags and images may differ"
         )
+    if wanted["version"] is None:
+        return draft.decide("release", release, "the release in the tag of tfserving_image")
+    if tagged and questions.numbers(release)[: len(questions.numbers(tagged))] != questions.numbers(tagged):
+        draft.warn(
+            f"tfserving_version is {given}, but the tag of tfserving_image names {tagged}: planned for {release}; if the image is {tagged}, "
+            "leave tfserving_version out"
+        )
     known = release == wanted["version"] or newer
     reason = "set by tfserving_version" if known else f"the newest release in the release table for {wanted['version']}"
     return draft.decide("release", release, reason)
+
+
+def corrected(refusal: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a refusal. If it changes the release, it also removes an image whose tag names another one."""
+    change = refusal["change"]
+    if (
+        change.get("version")
+        and "image" not in change
+        and wanted["image"]
+        and questions.release_in_tag(wanted["image"])
+    ):
+        return dict(refusal, change=dict(change, image=None))
+    return refusal
 
 
 def choose_backend(draft: Draft, host: Host, wanted: dict[str, Any], release: str) -> Any:

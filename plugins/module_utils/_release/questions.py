@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._release import ta
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?$")
 _MEANT = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?")
 _OFFICIAL = re.compile(rf"(?:docker\.io/)?{table.IMAGES['repository']}(?::([\w.-]+))?(?:@.*)?")
+_RELEASE_IN_TAG = re.compile(r"v?(\d{1,4}\.\d{1,4}(?:\.\d{1,4})?)(?![\d.])")
 Flag = tuple[str, Any]  # type (int, float, bool or string), default
 ComputeCapability = tuple[int, int]  # major, minor
 Compiler = tuple[str, tuple[int, ...]]  # name, version
@@ -207,6 +208,22 @@ def official_tag(image: str) -> str | None:
     """Return the tag in an official image's name, by default latest, or None for another image."""
     found = _OFFICIAL.fullmatch(image)
     return (found[1] or "latest") if found else None
+
+
+def release_in_tag(image: str) -> str | None:
+    """Return the release at the beginning of an image's tag, or None. Pass it to nearest().
+
+    The numbers in tags of other images than the official ones may be their owner's, so they count only if the table has such a release.
+    """
+    found = _RELEASE_IN_TAG.match(image.partition("@")[0].rpartition("/")[2].partition(":")[2])
+    if not found:
+        return None
+    if official_tag(image) is None:
+        try:
+            return found[1] if nearest(found[1]) in table.RELEASES else None
+        except FleetError:
+            return None
+    return found[1]
 
 
 def gpu_support(release: str, compute: ComputeCapability | None, driver: int | None = None) -> Support:

@@ -208,8 +208,18 @@ def test_a_container_whose_cpus_lxcfs_numbers_from_0_has_all_of_them(held, onlin
 def test_cpus_that_are_offline_do_not_count():
     """A guest that may get more CPUs later: its affinity names all that are possible (Cpus_allowed of proc(5)), its cpuset those online."""
     possible, online = frozenset(range(128)), frozenset(range(4))
-    assert (
-        limits.cpus(possible, None, [], online, 4)["usable"]
-        == limits.cpus(possible, online, [], online, 4)["usable"]
-        == 4
-    )
+    for cpuset, quotas in ((None, []), (online, []), (None, [16.0])):
+        found = limits.cpus(possible, cpuset, quotas, online, 4)
+        assert (found["usable"], found["affinity"]) == (4, "0-3")
+
+
+def test_a_cpu_that_is_offline_is_not_in_the_affinity():
+    """sched_getaffinity(2) returns only CPUs that are active, so TensorFlow sees these."""
+    found = limits.cpus(frozenset(range(4)), None, [], frozenset((1, 2, 3)), 3)
+    assert (found["usable"], found["affinity"]) == (3, "1-3")
+
+
+def test_lxcfs_shows_as_many_cpus_as_the_quota_permits_and_the_affinity_stays():
+    """With lxcfs --enable-cfs, the list of online CPUs is the quota, rounded up: the kernel's files still name all CPUs, which TensorFlow sees."""
+    found = limits.cpus(frozenset(range(128)), None, [3.5], frozenset(range(4)), 4)
+    assert (found["usable"], found["affinity"], found["quota"]) == (3.5, "0-127", 3.5)

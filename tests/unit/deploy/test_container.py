@@ -217,6 +217,8 @@ def test_the_order_of_the_models_makes_no_other_server():
         ("tensorflow/serving:2.19.1-gpu", None, "2.19.1"),
         ("registry:5000/x@sha256:aa", "2.18.0", "2.18.0"),
         ("registry:5000/x", None, "2.20.0"),
+        ("registry:5000/x:1.4.2", None, "2.20.0"),
+        ("registry:5000/x:2.17.1-own", None, "2.17.1"),
     ],
 )
 def test_the_release_of_an_image(image, asked, release):

@@ -47,6 +47,16 @@ def test_json_lines(tmp_path):
     assert inputs["raw"].tolist() == [[b"\x00\x01\x00", b"a\0", b""]], "every byte counts, NULs at the end, too"
     inputs, _labels = read(tmp_path, b'\xef\xbb\xbf{"inputs": {"x": 7}}\n')
     assert inputs["x"].tolist() == [7], "some editors mark UTF-8"
+    inputs, _labels = read(tmp_path, b'{"inputs": {"x": 7}}\r\n\r\n{"inputs": {"x": 8}}\r\n')
+    assert inputs["x"].tolist() == [7, 8], "some editors end lines with CR LF"
+
+
+def test_only_a_line_feed_ends_a_json_line(tmp_path):
+    """RFC 8259 allows U+2028, U+2029, U+0085 and DEL in a string as they are; jsonlines.org: the line separator is LF."""
+    text = "a\u2028b\u2029c\u0085d\x7f"
+    line = f'{{"inputs": {{"t": "{text}"}}}}\n'.encode()
+    inputs, _labels = read(tmp_path, line * 2)
+    assert inputs["t"].tolist() == [text.encode()] * 2
 
 
 @pytest.mark.parametrize(
@@ -54,6 +64,11 @@ def test_json_lines(tmp_path):
     [
         (b'{"inputs": {"x": 1}}\n{"x": 1}\n', "line 2 is not"),
         (b"{broken\n", "line 1 is not"),
+        (
+            b'{"inputs": {"t": "a"}}\n{"inputs": {"t": "caf\xe9"}}\n',
+            'line 2 is not {"inputs": {name: value}, "label": value}: \'utf-8\' codec can\'t decode byte 0xe9',
+        ),
+        (b'{"inputs": {"t": "\xed\xa0\x80"}}\n', "'utf-8' codec can't decode byte 0xed"),  # UTF-8 has no surrogates.
         (b'{"inputs": {"x": [1]}}\n{"inputs": {"x": [1, 2]}}\n', "x has examples of different shapes. Pad them"),
         (b'{"inputs": {"x": 1, "y": 1}}\n{"inputs": {"x": 1}}\n', "y is missing in 1 of 2 examples"),
         (b'{"inputs": {"x": [[1, 2], [3]]}}\n', "line 1 is not"),

@@ -5,13 +5,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+jinja2 = pytest.importorskip("jinja2")
+nativetypes = pytest.importorskip("jinja2.nativetypes")
+yaml = pytest.importorskip("yaml")
+
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._model import acceptance
 from ansible_collections.tfserving.fleet.plugins.module_utils._model.variant_choice import (
     conversions,
     plans_by_converter,
     version,
 )
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 
 def plan(form, candidate=None, name="m"):
@@ -53,7 +63,13 @@ def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
         ({}, [plan("saved_model", "tflite_int8")], True),
         ({"samples": "/s.npz"}, [plan("saved_model", "tflite_int8")], True),
         ({"samples": "/s.npz", "metric": "accuracy"}, [plan("saved_model", "tflite_int8")], False),
-        ({"samples": "/s.npz", "maximum_difference": 0.1}, [plan("saved_model", "tflite_int8")], False),
+        # A limit of the differences makes acceptance stricter, but only a metric judges (acceptance.needs_judgement).
+        ({"samples": "/s.npz", "maximum_difference": 0.1}, [plan("saved_model", "tflite_int8")], True),
+        (
+            {"samples": "/s.npz", "metric": "accuracy", "maximum_difference": 0.1},
+            [plan("saved_model", "tflite_int8")],
+            False,
+        ),
         # A plan serves it, or the user named it: it is made only if it is judged.
         ({}, [plan("tflite_int8")], False),
         ({}, [plan("saved_model", "tflite_int8"), plan("tflite_int8")], False),
@@ -63,6 +79,48 @@ def test_each_form_that_a_class_needs_is_made_once(optimize, plans, expected):
 def test_what_nothing_judges_is_made_only_to_be_measured(model, plans, unjudged):
     found = conversions([{"name": "m", "source": "/s", **model}], plans)
     assert [(one["form"], one["unjudged"]) for one in found] == [("none", False), ("tflite_int8", unjudged)]
+    only_tried = not any(served["form"] == "tflite_int8" for one in plans for served in one["models"])
+    if only_tried and "optimize" not in model:  # Then the conversion must not end before it begins.
+        assert acceptance.needs_judgement(model.get("samples"), model.get("metric"), found[1]["unjudged"]) is None
+
+
+@pytest.mark.parametrize(
+    "model, accepts",
+    [({}, None), ({"maximum_difference": 0.1}, None), ({"accept_unjudged": True}, True), ({"accept_unjudged": 0}, 0)],
+)
+def test_a_tuning_keeps_only_what_a_conversion_accepts_for_the_plan_that_serves_it(model, accepts):
+    """A conversion of a served variant needs a metric or accept_unjudged. If a tuning kept it without, no later version would be converted."""
+    (text,) = {
+        task["tfserving.fleet.tuning"]["accept_unjudged"]
+        for task in yaml.safe_load((ROLES / "tfs_tuning/tasks/main.yml").read_text(encoding="utf-8"))
+        if "tfserving.fleet.tuning" in task
+    }
+    assert nativetypes.NativeEnvironment().from_string(text).render(item={"name": "m", **model}, omit=None) == accepts
+
+
+def of_docker(release):
+    return dict(plan("tensorrt"), backend="docker", release=release)
+
+
+@pytest.mark.parametrize(
+    "given, release",
+    [
+        ({"tfs_model_plans": [of_docker("2.17.1"), None, of_docker("2.17.1")]}, "2.17.1"),
+        ({"tfs_model_plans": [of_docker("2.17.1")], "tfserving_version": "2.16.1"}, "2.16.1"),
+        ({"tfs_model_plans": [of_docker("2.17.1"), of_docker("2.16.1")]}, ""),
+        ({"tfs_model_plans": [of_docker(None)]}, ""),
+        # The embedded server runs any release of TensorFlow, and a plan that the user passes may be a part of one.
+        ({"tfs_model_plans": [dict(of_docker("2.17.1"), backend="embedded"), plan("saved_model")]}, ""),
+        ({"tfs_model_plans": []}, ""),
+    ],
+)
+def test_models_are_converted_for_the_release_that_the_plans_chose(given, release):
+    """The tag of tfserving_image can be the only place that names it, and TF-TRT models need it."""
+    known = dict(given)
+    for folder, name in (("vars", "__tfs_model_releases"), ("defaults", "tfs_model_server_release")):
+        text = yaml.safe_load((ROLES / "tfs_model" / folder / "main.yml").read_text(encoding="utf-8"))[name]
+        known[name] = nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined).from_string(text).render(known)
+    assert (known["tfs_model_server_release"] or "") == release
 
 
 def test_an_unknown_wish_is_one_clear_line():

@@ -35,6 +35,10 @@ def lite(chosen=None, **dtypes):
     return {"optimize": "tflite_dynamic_range", "signature": chosen, "signatures": signatures}
 
 
+def own_image(name, version=None, **keys):
+    return request(version=version, image=name, **keys)
+
+
 SCALAR = {"signatures": {"a": signature("float32", ())}}
 HALF = {"batching": {"max_batch_size": 8}}
 
@@ -46,6 +50,33 @@ HALF = {"batching": {"max_batch_size": 8}}
         (host(), request(version="2.19.1"), "release", "2.19.1", "set by tfserving_version"),
         (host(), request(version="2.19"), "release", "2.19.1", "the newest release in the release table for 2.19"),
         (host(), request(version="2.21.0"), "release", "2.21.0", "set by tfserving_version"),
+        (
+            host(),
+            own_image("tensorflow/serving:2.15.1"),
+            "release",
+            "2.15.1",
+            "the release in the tag of tfserving_image",
+        ),
+        (
+            host(),
+            own_image("r.example/tensorflow/serving:2.11.1-gpu"),
+            "release",
+            "2.11.1",
+            "in the tag of tfserving_image",
+        ),
+        (host(), own_image("r.example/a:2.17-zen@sha256:aa"), "release", "2.17.1", "in the tag of tfserving_image"),
+        (host(), own_image("tensorflow/serving:2.21.0"), "release", "2.21.0", "in the tag of tfserving_image"),
+        (
+            host(),
+            own_image("tensorflow/serving:latest"),
+            "release",
+            "2.20.0",
+            "assumed: the newest release in the release table",
+        ),
+        (host(), own_image("r.example/a:1.4.2"), "release", "2.20.0", "assumed"),
+        (host(), own_image("tensorflow/serving@sha256:aa"), "release", "2.20.0", "assumed"),
+        (host(), own_image("tensorflow/serving:2.15.1", "2.17.1"), "release", "2.17.1", "set by tfserving_version"),
+        (host(), own_image("tensorflow/serving:2.15.1", backend="embedded"), "release", "2.20.0", "the newest release"),
         (host(), request(), "backend", "docker", "the default if a container engine answers; docker answers"),
         (host(), request(backend="docker"), "backend", "docker", "requested; docker answers"),
         (host(), request(**EMBEDDED), "backend", "embedded", "requested"),
@@ -107,6 +138,30 @@ def test_a_decision(capabilities, asked, subject, choice, reason):
     [
         (host(), request(version="1.15"), "release", "'1.15'", "tfserving_version: 2.20.0", {"version": "2.20.0"}),
         (host(), request(version="2.15.0"), "release", "'2.15.0'", "tfserving_version: 2.15.1", {"version": "2.15.1"}),
+        (
+            host(),
+            own_image("tensorflow/serving:2.15.0"),
+            "release",
+            "the tag of tfserving_image: '2.15.0' is not a release of TensorFlow Serving in the release table",
+            "Leave tfserving_image out and set tfserving_version: 2.15.1",
+            {"version": "2.15.1", "image": None},
+        ),
+        (
+            gpu_host(3, 7),
+            own_image("tensorflow/serving:2.20.0-gpu", gpu="require"),
+            "GPU",
+            "2.20.0 has no code for compute capability 3.7",
+            "Use release 2.14.1 or older",
+            {"version": "2.14.1", "image": None},
+        ),
+        (
+            gpu_host(9, 0),
+            own_image("tensorflow/serving:2.19.1-mkl", gpu="require"),
+            "GPU",
+            "tensorflow/serving:2.19.1-mkl is an image without CUDA",
+            "Set tfserving_image: tensorflow/serving:2.19.1-gpu",
+            {"image": "tensorflow/serving:2.19.1-gpu"},
+        ),
         (
             host(container=NO_ENGINE),
             request(),
@@ -322,6 +377,22 @@ def test_a_refusal(capabilities, asked, subject, reason, remedy, change):
     [
         (host(), request(version="2.21.0"), ["2.21.0 is newer than the release table", "the data of 2.20.0"]),
         (host(), request(**EMBEDDED, image="a/b:1"), ["tfserving_image has no effect", "not run in a container"]),
+        (
+            host(),
+            own_image("tensorflow/serving:2.15.1", "2.17.1"),
+            ["tfserving_version is 2.17.1, but the tag of tfserving_image names 2.15.1", "planned for 2.17.1"],
+        ),
+        (
+            host(),
+            own_image("tensorflow/serving:latest"),
+            ["its tag names no release", "2.20.0", "set tfserving_version"],
+        ),
+        (host(), own_image("tensorflow/serving:2.21.0"), ["2.21.0 is newer than the release table"]),
+        (
+            gpu_host(9, 0),
+            own_image("tensorflow/serving:2.20.0"),
+            ["a GPU stays unused", "image without CUDA", "Set tfserving_image: tensorflow/serving:2.20.0-gpu"],
+        ),
         (host(), request(**EMBEDDED, build=True), ["tfserving_build has no effect", "not run in a container"]),
         (host(), request(options=["-m 1g"], **EMBEDDED), ["memory_mib of tfserving_options has no effect"]),
         (host(), request(options=["-m 1g -u 1"], **EMBEDDED), ["memory_mib, user of tfserving_options have no effect"]),

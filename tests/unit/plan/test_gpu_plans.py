@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import cdi
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 
 V3 = ["abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "movbe", "popcnt", "sse4_2"]
@@ -55,9 +56,9 @@ def group(compute="8.0", product="NVIDIA A100-SXM4-40GB", memory=40960, count=1,
     )
 
 
-def made(*groups, container=None, **asked):
+def host_with(groups, container=None):
     cpu = {"level": "x86-64-v3", "flags": V3, "threads": 8, "usable": 8.0, "affinity": "0-7", "quota": None}
-    capabilities = {
+    return {
         "architecture": "x86_64",
         "cpu": cpu,
         "memory": {"usable_mib": 64000},
@@ -65,8 +66,11 @@ def made(*groups, container=None, **asked):
         "container": container or DOCKER,
         "classes": {"image": "x86-64-v3-cc8", "tuning": "x86-64-v3-cc8-intel-8c-1n"},
     }
+
+
+def made(*groups, container=None, **asked):
     models = [dict({"name": "m"}, **asked.pop("model", {}))]
-    return plan(capabilities, dict({"version": "2.20.0", "models": models}, **asked))
+    return plan(host_with(groups, container), dict({"version": "2.20.0", "models": models}, **asked))
 
 
 def ids(found):
@@ -380,6 +384,39 @@ def test_a_gpu_stays_unused_with_a_reason():
     assert [text for text in unknown["warnings"] if "driver is unknown: CUDA 12.5 needs 525 or later" in text]
     found = made(group(mig=[("1g.5gb", None), ("1g.5gb", 4864), ("2g.10gb", 9856)]))
     assert ids(found) == [("MIG-0-2", "device_request")]
+
+
+@pytest.mark.parametrize(
+    ("groups", "asked", "words"),
+    [
+        ([group(driver_version="470.1")], {}, "a GPU stays unused: CUDA 12.5 of 2.20.0 needs NVIDIA's driver 525"),
+        ([group(), group(compute="3.7")], {}, "1 of 2 GPUs stay unused"),
+        (
+            [group()],
+            {"image": "tensorflow/serving:2.20.0"},
+            "a GPU stays unused: tensorflow/serving:2.20.0 is an image",
+        ),
+        ([group(driver_version="470.1")], {"gpu": "none"}, None),
+        ([group(driver_version="470.1")], {"image": "tensorflow/serving:2.11.1-gpu"}, None),
+    ],
+)
+def test_a_deployment_warns_of_a_gpu_that_stays_unused_as_the_plan_does(groups, asked, words):
+    """docs/gpus.md: a host whose GPU cannot be used serves on its CPU, and a warning says what to do. Many users run only `deploy`."""
+    variables = {
+        "inventory_hostname": "gpu-1",
+        "groups": {"all": ["gpu-1"]},
+        "ansible_facts": {"tfserving_capabilities": host_with(groups)},
+        "tfserving_models": [{"name": "m"}],
+        **{f"tfserving_{key}": value for key, value in asked.items()},
+    }
+    found = host_variables.planned(host_variables.Host(variables, lambda value: {}), host_variables.WHOLE, dict)
+    unused = [text for text in found["warnings"] if "unused" in text]
+    assert len(unused) == bool(words) and all(words in text for text in unused)
+    for_plan = host_variables.planned(
+        host_variables.Host(variables, lambda value: {}), host_variables.Purpose(for_server=False), dict
+    )
+    assert unused == [text for text in for_plan["plan"]["warnings"] if "unused" in text]
+    assert not [text for text in for_plan["warnings"] if "unused" in text], "the playbook plan shows the plan's itself"
 
 
 def test_a_gpu_is_refused_where_its_host_or_server_cannot_use_it():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view import (
     Host,
     compute_capability,
@@ -101,6 +102,12 @@ def test_whole_cpus_worth_using(keys, count):
 def test_a_quota_and_a_mask_are_told_apart(keys, quota, pinned):
     assert (cpu(**keys).has_quota, cpu(**keys).is_pinned) == (quota, pinned)
     assert cpu(affinity="8,0-1").affinity == [0, 1, 8]
+
+
+def test_cpus_that_are_offline_are_no_quota():
+    """A guest whose CPUs can be plugged in later: 128 are possible, 4 are online."""
+    host = cpu(threads=4, **limits.cpus(frozenset(range(128)), None, [], frozenset(range(4)), 4))
+    assert (host.has_quota, host.is_pinned, host.usable_cpus, host.affinity) == (False, False, 4, [0, 1, 2, 3])
 
 
 def test_gpus_are_nvidias_one_by_one_in_the_order_of_the_bus():

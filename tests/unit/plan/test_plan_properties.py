@@ -209,7 +209,17 @@ requests = st.fixed_dictionaries(
         "gpu": st.sampled_from(["auto", "none", "require"]),
         "gpu_servers": st.sampled_from(["one", "per_gpu"]),
         "cpus": maybe(st.floats(0.01, 300)),
-        "image": maybe(st.just("registry.example/serving:1")),
+        "image": maybe(
+            st.sampled_from(
+                [
+                    "registry.example/serving:1",
+                    "registry.example/serving:2.11.1-gpu",
+                    "docker.io/tensorflow/serving:2.15.0",
+                    "docker.io/tensorflow/serving:2.17.1-gpu",
+                    "docker.io/tensorflow/serving",
+                ]
+            )
+        ),
         "build": st.booleans(),
         "build_for": st.sampled_from([[], [], ["x86-64-v3"], ["x86-64-v2", "x86-64-v4-cc8"]]),
         "build_options": maybe(

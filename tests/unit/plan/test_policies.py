@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +19,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import serving_plan
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import facts
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan, policies
 
 HOST = {
     "schema": 1,
@@ -271,3 +273,9 @@ def test_the_plan_itself_refuses_policies_out_of_form(policies, where):
     with pytest.raises(FleetError) as fault_:
         plan.plan(HOST, {"models": [], "policies": policies})
     assert str(fault_.value).startswith(where)
+
+
+def test_the_page_lists_what_a_policy_may_choose():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "plan.md").read_text(encoding="utf-8")
+    sentences = page.partition("`choose` takes")[2].partition("The plan applies")[0]
+    assert set(re.findall(r"`(\w+)`", sentences)) - {"tfserving_"} == set(policies.CHOICES)

@@ -125,6 +125,15 @@ def gpu_host(*found, image_class="x86-64-v3-cc7", **container):
 
 CASES = {
     "a release that never was": (host(), {"version": "2.15.0"}),
+    "an image of a release that never was": (host(), {"version": None, "image": "tensorflow/serving:2.15.0"}),
+    "an image without CUDA on a host with a GPU": (
+        host(gpus=[gpu()]),
+        {"version": None, "image": "tensorflow/serving:2.19.1-mkl", "gpu": "require"},
+    ),
+    "an image whose release is too new for the driver": (
+        host(gpus=[gpu((7, 5), "470.82")]),
+        {"version": None, "image": "tensorflow/serving:2.20.0-gpu", "gpu": "require"},
+    ),
     "no release at all": (host(), {"version": "latest"}),
     "the tag of an image for a release": (host(), {"version": "2.8.0-gpu"}),
     "an option that means nothing": (host(), {"options": ["hello", "--port=9000"]}),

@@ -171,6 +171,36 @@ def test_the_tag_of_an_official_image(image, tag):
     assert questions.official_tag(image) == tag
 
 
+@pytest.mark.parametrize(
+    ("image", "release"),
+    [
+        ("tensorflow/serving:2.15.1", "2.15.1"),
+        ("tensorflow/serving:2.11.1-gpu", "2.11.1"),
+        ("docker.io/tensorflow/serving:2.8.0-rc1-mkl@sha256:aa", "2.8.0"),
+        ("tensorflow/serving:2.21.0", "2.21.0"),
+        ("tensorflow/serving:2.15.0", "2.15.0"),  # never tagged: nearest() says so
+        ("tensorflow/serving:1.15.0", "1.15.0"),
+        ("registry.example:5000/hub/tensorflow/serving:2.14.1-gpu", "2.14.1"),
+        ("registry.example/serving:v2.17.1-zen", "2.17.1"),
+        ("registry.example/serving:2.17", "2.17"),
+        ("tfserving-fleet:2.19.1-x86-64-v3-0123456789ab", "2.19.1"),
+        ("tensorflow/serving", None),
+        ("tensorflow/serving:latest-gpu", None),
+        ("tensorflow/serving:nightly", None),
+        ("tensorflow/serving@sha256:2.20.0", None),
+        ("registry.example:2.20/serving", None),
+        # Numbers of its owner, not releases of TensorFlow Serving.
+        ("registry.example/serving:1.4.2", None),
+        ("registry.example/serving:2.99.0", None),
+        ("registry.example/serving:2024.1.15", None),
+        ("registry.example/serving:2.20.0.1", None),
+        ("registry.example/serving:build-2.20.0", None),
+    ],
+)
+def test_the_release_in_the_tag_of_an_image(image, release):
+    assert questions.release_in_tag(image) == release
+
+
 def test_tensorflow_lite_and_batching():
     """tflite_session.cc, saved_model_bundle_factory.cc, tflite_interpreter_pool.cc and session_bundle_config.proto at 2.20.0."""
     assert table.TFLITE == {
