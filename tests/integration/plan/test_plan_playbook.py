@@ -91,7 +91,7 @@ class Fleet:
             json.dumps({"__payload__": json.dumps(facts)}), encoding="utf-8"
         )
 
-    def run(self, hosts, *words, **variables):
+    def run(self, hosts, *words, playbook="tfserving.fleet.plan", **variables):
         """(return code, output, tasks by host). hosts: {name: variables}."""
         inventory = {"all": {"hosts": hosts, "vars": dict(NOBODY_ANSWERS, **variables)}}
         (self.directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
@@ -109,7 +109,7 @@ class Fleet:
                 Path(sys.executable).parent / "ansible-playbook",
                 "-i",
                 self.directory / "inventory.json",
-                "tfserving.fleet.plan",
+                playbook,
                 *words,
             ],
             env=environment,
