@@ -10,7 +10,7 @@ import pathlib
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.action.tuning import module_runner
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import is_vaulted
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError, refuse_malformed
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_variables
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         _checked, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         host = host_variables.Host(
             evaluated(task_vars, self._templar.template, lambda name: not _is_default(name, task_vars)),
-            secret_variables,
+            is_vaulted,
             lambda path: saved_structure.on_host(module_runner(self, task_vars), path),
         )
         try:

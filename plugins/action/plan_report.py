@@ -10,7 +10,7 @@ import shutil
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.action.host_plan import evaluated
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import is_vaulted
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import role_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import refuse
@@ -84,5 +84,5 @@ def _plan(variables, planned, tuned):
     known = role_variables.mentioned(*_FOLDERS) | {f"tfserving_{key}" for key in KEYS}
     role_variables.refuse_misspelt(variables, known, MODEL_KEYS)
     own = evaluated(variables, lambda value: value)
-    host = host_variables.Host(own, secret_variables, lambda path: tuned.append(variables["inventory_hostname"]))
+    host = host_variables.Host(own, is_vaulted, lambda path: tuned.append(variables["inventory_hostname"]))
     return host_variables.plan_of(host, planned)

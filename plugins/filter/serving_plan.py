@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible.parsing.vault import VaultHelper
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import looks_secret
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import options
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import plan_text, preparation
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils import _filters
 @_filters.named
 def serving_plan(capabilities, request=None):
     """Return the plan of one host from its capabilities and the request."""
-    prepared, known, secrets = preparation.prepared(capabilities, request, secret_variables)
+    prepared, known, secrets = preparation.prepared(capabilities, request, is_vaulted)
     return preparation.with_secrets(plan(capabilities, prepared, known), secrets)
 
 
@@ -27,12 +27,12 @@ def plan_table(plans, earlier=None, width=120):
 
 def secret_variables(environment):
     """Return {name: value} of the variables that are never shown: those from a vault, and those with a secret's name."""
-    return {
-        name: value
-        for name, value in (environment or {}).items()
-        if value is not None
-        and (looks_secret(str(name), value) or VaultHelper.get_ciphertext(value, with_tags=False) is not None)
-    }
+    return options.secret_variables(environment or {}, is_vaulted)
+
+
+def is_vaulted(value):
+    """Return whether a value is from an encrypted variable. Values of files that are encrypted as a whole are not marked."""
+    return VaultHelper.get_ciphertext(value, with_tags=False) is not None
 
 
 FilterModule = _filters.module(serving_plan, plan_table, secret_variables)

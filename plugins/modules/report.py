@@ -15,7 +15,9 @@ author:
 description:
   - Writes C(report.html), one page that needs no other file, and C(report.json), with the same data, into a directory.
   - The page shows what was gained, on which machine, by which steps, and how it was measured. It also shows which server was measured.
-  - One report never combines figures of TensorFlow Serving with figures of the embedded server.
+  - One report never combines figures of TensorFlow Serving with figures of the embedded server. If O(hosts) have tunings of several backends, the module
+    writes a report for each, in the folders C(docker) and C(embedded) of O(destination). Hosts without a tuning are in the report of the backend of their
+    server or plan, and hosts without both are in all reports.
   - A report with measurements is never replaced by one without. The module then warns and keeps the report.
   - The module runs where the report is written, usually on the controller.
 options:
@@ -95,22 +97,32 @@ EXAMPLES = r"""
 
 RETURN = r"""
 page:
-  description: Path of the page.
+  description: Path of the page. If there are several reports, that of the first.
   returned: success
   type: str
   sample: /tmp/tfserving-report/report.html
 data:
-  description: Path of the JSON file.
+  description: Path of the JSON file. If there are several reports, that of the first.
   returned: success
   type: str
   sample: /tmp/tfserving-report/report.json
+reports:
+  description: Each report with the backend that was measured (null if none was), the paths of its files, and its result in one sentence.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - backend: docker
+      page: /tmp/tfserving-report/report.html
+      data: /tmp/tfserving-report/report.json
+      headline: "The baseline was kept: nothing beat it by more than the noise."
 headline:
-  description: Result in one sentence.
+  description: Result in one sentence, for several reports one after the other.
   returned: success
   type: str
   sample: "The baseline was kept: nothing beat it by more than the noise."
 summary:
-  description: Result as the lines of a text table.
+  description: Result as the lines of a text table, for several reports one below the other.
   returned: success
   type: list
   elements: str

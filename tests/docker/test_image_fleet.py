@@ -30,7 +30,7 @@ LOGS = "/var/lib/tfserving/build/logs"
 
 
 class ImageFleet:
-    """The hosts, and what a play over them needs."""
+    """The hosts, and what a play over them needs. The role tfs_image plans them itself."""
 
     def __init__(self, testbed, engine, directory):
         self.empty = (
@@ -67,13 +67,6 @@ class ImageFleet:
                             },
                         },
                         "tasks": [
-                            {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_capabilities"}},
-                            {
-                                "ansible.builtin.include_role": {
-                                    "name": "tfserving.fleet.tfs_capabilities",
-                                    "tasks_from": "plan",
-                                }
-                            },
                             {"ansible.builtin.include_role": {"name": "tfserving.fleet.tfs_image"}},
                             {
                                 "ansible.builtin.copy": {
@@ -159,4 +152,6 @@ def test_three_classes_are_built_once_each(image_fleet, play, way):
     again = play(image_fleet.playbook, image_fleet.hosts, *arguments).succeed()
     assert {counts["changed"] for counts in again.recap.values()} == {0}, again.output[-3000:]
     assert image_fleet.logs() == logs
+    check(image_fleet)
+    play(image_fleet.playbook, image_fleet.hosts, *arguments, "-e", "tfs_image_prune=true").succeed()
     check(image_fleet)

@@ -9,7 +9,7 @@ import difflib
 import math
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypedDict, TypeVar
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
@@ -60,6 +60,17 @@ def looks_secret(name: str, value: Any = None) -> bool:
     if _SECRET.search(name):
         return True
     return isinstance(value, str) and bool(_SECRET_VALUE.search(value) or urls.has_password(name, value))
+
+
+def secret_variables(
+    environment: Mapping[str, Any], is_vaulted: Callable[[Any], bool] = lambda value: False
+) -> dict[str, Any]:
+    """Return {name: value} of the environment variables that are never shown: those from a vault, and those that look like secrets."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if value is not None and (looks_secret(str(name), value) or is_vaulted(value))
+    }
 
 
 def bounded(name: str, value: Any, minimum: float | None = None, maximum: float | None = None, unit: str = "") -> Any:

@@ -61,12 +61,12 @@ class Evaluated(Mapping[str, Any]):
 class Host:
     """What is known about a host.
 
-    secret_variables: as in preparation.prepared. structure_of: returns the structure of the SavedModel below a folder
+    is_vaulted: as in preparation.prepared. structure_of: returns the structure of the SavedModel below a folder
     of the host, or None.
     """
 
     variables: Mapping[str, Any]
-    secret_variables: Callable[[Any], dict[str, Any]]
+    is_vaulted: Callable[[Any], bool]
     structure_of: Callable[[str], Mapping[str, str] | None] = lambda base_path: None
 
 
@@ -130,9 +130,8 @@ def resolved(host: Host, capabilities: Mapping[str, Any] | None, purpose: Purpos
                 if record.model in asked and record.valid_for.get("graph")
             },
         )
-    given, microarchitectures, secrets = preparation.prepared(
-        capabilities or {}, desired.request, host.secret_variables
-    )
+    preparation.refuse_vaulted(_OF_SERVER, desired.role, host.is_vaulted)
+    given, microarchitectures, secrets = preparation.prepared(capabilities or {}, desired.request, host.is_vaulted)
     found = desired_server.resolve(capabilities, replace(desired, request=given), microarchitectures)
     if found["plan"] and secrets:
         before, found["plan"] = len(found["plan"]["refusals"]), preparation.with_secrets(found["plan"], secrets)

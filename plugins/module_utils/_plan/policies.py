@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import did_you_mean, looks_secret, one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import (
+    did_you_mean,
+    one_of,
+    secret_variables,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 
 # What a policy may choose: keys of the request. optimize and batching apply to every model that does not set them.
@@ -109,6 +113,19 @@ def check(policies: Any) -> None:
             )
         for key in policy["choose"]:
             one_of(f"{where}.choose", key, CHOICES)
+
+
+def refuse_secrets(policies: Any, is_vaulted: Callable[[Any], bool] = lambda value: False) -> None:
+    """Raise FleetError for the first environment variable of a policy that the plan must not show. Malformed policies do not count."""
+    for number, policy in enumerate(policies if isinstance(policies, list) else ()):
+        chosen = policy.get("choose") if isinstance(policy, dict) else None
+        environment = chosen.get("environment") if isinstance(chosen, dict) else None
+        for name in secret_variables(environment, is_vaulted) if isinstance(environment, dict) else ():
+            raise FleetError(
+                f"{name} looks like a secret, and the plan would show its value",
+                where=f"tfserving_policies[{number}].choose.environment",
+                remedy="Set it in tfs_server_secret_environment, from a vault.",
+            )
 
 
 def check_condition(number: int, condition: str, tree: Any, tokens: Any) -> None:
@@ -237,19 +254,9 @@ def choose(draft: Draft, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     holding = [number for number, policy in enumerate(policies) if policy.get("holds")]
     if not holding:
         return asked
+    refuse_secrets(policies)
     first, shadowed = holding[0], holding[1:]
     chosen = policies[first]["choose"]
-    secret = (
-        next((name for name, value in chosen["environment"].items() if looks_secret(str(name), value)), None)
-        if isinstance(chosen.get("environment"), dict)
-        else None
-    )
-    if secret:
-        raise FleetError(
-            f"{secret} looks like a secret, and the plan would show its value",
-            where=f"tfserving_policies[{first}].choose.environment",
-            remedy="Set it in tfs_server_secret_environment, from a vault.",
-        )
     spelt = ", ".join(f"{key}: {value}" for key, value in sorted(chosen.items()))
     draft.decide(f"policy {first + 1}", spelt, f"its condition is true on this host: {policies[first]['when']}")
     for number in shadowed:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
+from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import secret_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._image import microarchitectures
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import policies
 
@@ -22,23 +23,51 @@ except ImportError:
 
 
 def prepared(
-    capabilities: Mapping[str, Any] | None, request: Any, secret_variables: Callable[[Any], dict[str, Any]]
+    capabilities: Mapping[str, Any] | None, request: Any, is_vaulted: Callable[[Any], bool]
 ) -> tuple[dict[str, Any], Mapping[str, Any] | None, list[str]]:
     """Return (request, microarchitectures, names of secret variables) for the plan.
 
-    Policies contain whether they apply to the host, and secret variables are left out. secret_variables: returns the
-    environment variables, {name: value}, that must not be shown.
+    Policies contain whether they apply to the host, and secret variables are left out. is_vaulted: whether a value is
+    from a vault. Raise FleetError for such values, and for secrets in policies, that the plan would show.
     """
-    asked = with_documents(dict(request or {}))
+    asked = dict(request or {})
     given = asked.get("environment")
-    secrets = sorted(secret_variables(given)) if isinstance(given, dict) else []
+    secrets = sorted(secret_variables(given, is_vaulted)) if isinstance(given, dict) else []
     if isinstance(given, dict) and secrets:
         asked["environment"] = {name: value for name, value in given.items() if name not in secrets}
+    policies.refuse_secrets(asked.get("policies"), is_vaulted)
+    refuse_vaulted("tfserving_", asked, is_vaulted)
+    asked = with_documents(asked)
     return (
         _with_verdicts(capabilities, asked),
         microarchitectures.known() if microarchitectures.needed(asked) else None,
         secrets,
     )
+
+
+def refuse_vaulted(prefix: str, variables: Mapping[str, Any], is_vaulted: Callable[[Any], bool]) -> None:
+    """Raise FleetError for the first value from a vault in variables. prefix: of their names."""
+    for name, value in variables.items():
+        secret = _vaulted(f"{prefix}{name}", value, is_vaulted)
+        if secret:
+            of_server = secret.startswith("tfs_server_environment.")
+            plain = "Write it in plain text, or leave it out: only tfserving_environment may contain secrets."
+            raise FleetError(
+                "it is in a vault, and the plan would show it",
+                where=secret,
+                remedy="Set it in tfs_server_secret_environment." if of_server else plain,
+            )
+
+
+def _vaulted(where: str, value: Any, is_vaulted: Callable[[Any], bool]) -> str | None:
+    """Return the place of the first value from a vault, or None."""
+    if isinstance(value, Mapping):
+        inner = ((f"{where}.{key}", one) for key, one in value.items())
+    elif isinstance(value, (list, tuple)):
+        inner = ((f"{where}[{number}]", one) for number, one in enumerate(value))
+    else:
+        return where if is_vaulted(value) else None
+    return next(filter(None, (_vaulted(at, one, is_vaulted) for at, one in inner)), None)
 
 
 def with_secrets(made: dict[str, Any], names: list[str]) -> dict[str, Any]:

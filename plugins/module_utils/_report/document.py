@@ -51,26 +51,49 @@ MAPPINGS = {"capabilities": ("classes", "cpu", "memory", "container", "os", "vir
 STATEMENTS = {
     "embedded": "These figures are from the embedded server, a small model server of this collection that runs TensorFlow on laptops, in demonstrations "
     "and in tests. It is not TensorFlow Serving. Do not read these figures as TensorFlow Serving's.",
-    "docker": "These figures are from the server in the container image {image}.",
+    "docker": "These figures are from {server}.",
     None: "Nothing has been measured: this report contains no figures about the speed of a server.",
 }
+
+
+def by_backend(hosts: list[dict[str, Any]]) -> list[tuple[str | None, list[dict[str, Any]]]]:
+    """Return [(backend, hosts)] for each backend that was measured: the data of a report of its own, with only its tunings.
+
+    A host without a tuning is in the report of its own backend, or in all if it has none of those. Without any tuning, there is one report of no backend.
+    hosts: as in build, which cannot have figures of several backends.
+    """
+    _check_hosts(hosts)
+    used = [
+        [
+            _backend(tuning, data, f"hosts[{data['host']}].tunings[{position}]")
+            for position, tuning in enumerate(data.get("tunings") or [])
+        ]
+        for data in hosts
+    ]
+    names = sorted({name for backends in used for name in backends})
+    if len(names) < 2:
+        return [(names[0] if names else None, hosts)]
+    parts: dict[str | None, list[dict[str, Any]]] = {name: [] for name in names}
+    for data, backends in zip(hosts, used):
+        own = set(backends) or {_own_backend(data)}
+        for name in own & set(names) or names:
+            tunings = [one for one, backend in zip(data.get("tunings") or [], backends) if backend == name]
+            parts[name].append(dict(data, tunings=tunings))
+    return list(parts.items())
 
 
 def build(hosts: list[dict[str, Any]], title: str, measured_at: str | None = None) -> Document:
     """Return the document of a fleet. hosts: a list of dicts with HOST_OPTIONS; all but host may be missing or None.
 
-    title: of the report. measured_at: when, as text, or None. Raise FleetError for data that is not as the architecture page describes it.
+    title: of the report. measured_at: when, as text, or None. Raise FleetError for data that is not as the architecture page describes it, and ValueError for
+    figures of several backends.
     """
     _check_hosts(hosts)
     entries = [_host(data) for data in sorted(hosts, key=lambda data: data["host"])]
     tunings = [tuning for entry in entries for tuning in entry["tunings"]]
     backends = sorted({tuning["backend"] for tuning in tunings})
     if len(backends) > 1:
-        raise FleetError(
-            f"one report cannot contain figures of the backends {' and '.join(backends)}",
-            where="hosts",
-            remedy="Create one report for each backend: the embedded server is not TensorFlow Serving.",
-        )
+        raise ValueError(f"figures of the backends {' and '.join(backends)} need a report each")
     backend = backends[0] if backends else None
     classes = _classes(entries)
     first = tunings[0] if tunings else None
@@ -81,7 +104,7 @@ def build(hosts: list[dict[str, Any]], title: str, measured_at: str | None = Non
         "measured_at": measured_at,
         "backend": backend,
         "is_tensorflow_serving": None if backend is None else backend == "docker",
-        "statement": STATEMENTS[backend].format(image=first["image"] if first else None),
+        "statement": STATEMENTS[backend].format(server=_servers(tunings)),
         "tuned_host": first["host"] if first else None,
         "method": first["method"] if first else None,
         "steps": [_summary(step) for step in first["steps"]] if first else [],
@@ -90,6 +113,13 @@ def build(hosts: list[dict[str, Any]], title: str, measured_at: str | None = Non
         "costs": costs(entries, classes),
         "hosts": entries,
     }
+
+
+def _servers(tunings: Iterable[Tuning]) -> str:
+    images = sorted({str(tuning["image"]) for tuning in tunings if tuning["image"]})
+    if len(images) > 1:
+        return f"servers in the container images {', '.join(images)}"
+    return f"the server in the container image {images[0]}" if images else "a server in a container"
 
 
 def _check_hosts(hosts: list[dict[str, Any]]) -> None:
@@ -155,11 +185,18 @@ def _check(check: dict[str, Any], where: str) -> dict[str, Any]:
     )
 
 
+def _backend(tuning: dict[str, Any], data: dict[str, Any], where: str) -> str:
+    found = tuning.get("backend") or _own_backend(data)
+    backend: str = options.one_of(f"{where}.backend", found, [name for name in STATEMENTS if name])
+    return backend
+
+
+def _own_backend(data: dict[str, Any]) -> Any:
+    return (data.get("server") or {}).get("backend") or (data.get("plan") or {}).get("backend")
+
+
 def _tuning(tuning: dict[str, Any], data: dict[str, Any], where: str) -> Tuning:
-    backend: Any = (
-        tuning.get("backend") or (data.get("server") or {}).get("backend") or (data.get("plan") or {}).get("backend")
-    )
-    options.one_of(f"{where}.backend", backend, [name for name in STATEMENTS if name])
+    backend = _backend(tuning, data, where)
     if not isinstance(tuning.get("steps"), list):
         raise FleetError(
             "steps must be a list of tuning steps", where=where, remedy="Pass the result of a tuning unchanged."

@@ -135,6 +135,7 @@ def percentiles(curves: Curves) -> Iterator[tuple[str, list[float | None]]]:
 def settings(tuning: Tuning, server: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the method as names and texts."""
     found = [("Server", ", ".join(words.plain(part) for part in (tuning["backend"], server.get("version")) if part))]
+    found += [("Image", words.plain(tuning["image"]))] if tuning["image"] else []
     found += [
         (_CALLED.get(key, key.replace("_", " ").capitalize()), _setting(key, value))
         for key, value in tuning["method"].items()

@@ -87,8 +87,11 @@ def measured(document: Document) -> list[Tuning]:
 def lines(document: Document) -> list[str]:
     """Return the summary as a list of text lines."""
     text = textwrap.wrap(_line(headline(document)), _LINE_WIDTH) + textwrap.wrap(document["statement"], _LINE_WIDTH)
-    for tuning in measured(document):
+    tuned = measured(document)
+    several_images = len({str(tuning.get("image")) for tuning in tuned}) > 1
+    for tuning in tuned:
         named = f"{tuning['host']}, model {tuning['model']}" if tuning["model"] else tuning["host"]
+        named += f", image {tuning['image']}" if several_images else ""
         text += ["", _shortened(_line(named), _LINE_WIDTH)]
         text += table(
             [_HEADINGS]

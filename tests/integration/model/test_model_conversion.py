@@ -949,6 +949,32 @@ def test_other_warm_up_requests_of_a_converter_reach_its_hosts(zoo, tmp_path):
     assert "tfs_model_converter: one published no models in this run. If --limit leaves it out, add it;" in alone
 
 
+def test_hosts_in_a_list_all_get_the_models_of_the_converter(zoo, tmp_path):
+    """tfserving_hosts is a pattern, or several of them in a text or a list."""
+    model = {"name": "dense", "source": str(zoo / "dense"), "version": 42, "optimize": "none"}
+    for number, pattern in enumerate(("a,b", ["a", "b"], "serving:!c")):
+        hosts = {
+            name: dict(LOCAL, tfserving_model_directory=str(tmp_path / f"{number}{name}"))
+            for name in ("one", "a", "b", "c")
+        }
+        serving = {name: hosts[name] for name in ("a", "b", "c")}
+        inventory = {
+            "all": {
+                "vars": {
+                    "tfserving_python": sys.executable,
+                    "tfserving_models": [model],
+                    "tfserving_backend": "embedded",
+                },
+                "children": {"tfserving_converters": {"hosts": {"one": hosts["one"]}}, "serving": {"hosts": serving}},
+            }
+        }
+        output = play(tmp_path, inventory, "-e", json.dumps({"tfserving_hosts": pattern}))
+        planned = output.partition("TASK [Plan this host]")[2].partition("PLAY [")[0]
+        assert {name for name in hosts if f"[{name}]" in planned} == {"a", "b"}, pattern
+        have = {name for name in hosts if (tmp_path / f"{number}{name}" / "dense" / "saved_model" / "42").is_dir()}
+        assert have == {"one", "a", "b"}, pattern
+
+
 def killed_when_it_ships(directory, after_s):
     """The playbook convert, killed with SIGKILL so long after the first file came to a host. What it began on a host goes on and ends by itself."""
     with subprocess.Popen(

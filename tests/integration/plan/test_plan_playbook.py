@@ -18,6 +18,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
 from ansible_collections.tfserving.fleet.tests.support import modules
 
@@ -91,7 +92,7 @@ class Fleet:
             json.dumps({"__payload__": json.dumps(facts)}), encoding="utf-8"
         )
 
-    def run(self, hosts, *words, **variables):
+    def run(self, hosts, *words, playbook="tfserving.fleet.plan", **variables):
         """(return code, output, tasks by host). hosts: {name: variables}."""
         inventory = {"all": {"hosts": hosts, "vars": dict(NOBODY_ANSWERS, **variables)}}
         (self.directory / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
@@ -109,7 +110,7 @@ class Fleet:
                 Path(sys.executable).parent / "ansible-playbook",
                 "-i",
                 self.directory / "inventory.json",
-                "tfserving.fleet.plan",
+                playbook,
                 *words,
             ],
             env=environment,
@@ -324,6 +325,58 @@ def test_faults_are_one_clear_line(fleet, variables, words):
     fleet.known("a", "haswell")
     code, output, _tasks = fleet.run({"a": {}}, **variables)
     assert code != 0 and words in re.sub(r"\s+", " ", output)
+
+
+VAULTED = "AKX-hunter2-3141"
+ENVIRONMENT = "tfserving_policies[0].choose.environment: LICENSE looks like a secret, and the plan would show its value"
+SHOWN = (
+    "it is in a vault, and the plan would show it. Write it in plain text, or leave it out: only tfserving_environment"
+)
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ("tfserving_policies: [{when: 'cpu', choose: {environment: {LICENSE: V}}}]", ENVIRONMENT),
+        ("tfserving_policies: [{when: 'gpus', choose: {environment: {LICENSE: V}}}]", ENVIRONMENT),
+        (
+            "tfserving_policies: [{when: 'cpu', choose: {flags: {num_load_threads: V}}}]",
+            f"tfserving_policies[0].choose.flags.num_load_threads: {SHOWN}",
+        ),
+        ("tfserving_goal: V", f"tfserving_goal: {SHOWN}"),
+        ("tfserving_flags: {num_load_threads: V}", f"tfserving_flags.num_load_threads: {SHOWN}"),
+        ("tfserving_options: ['--enable_batching', V]", f"tfserving_options[1]: {SHOWN}"),
+        (
+            "tfserving_models: [{name: m, batching: {thread_pool_name: V}}]",
+            "tfserving_models[0].batching.thread_pool_name",
+        ),
+        (
+            "tfs_server_environment: {LICENSE: V}",
+            "tfs_server_environment.LICENSE: it is in a vault, and the plan would show it. Set it in tfs_server_secret_environment",
+        ),
+        ("tfserving_environment: V", f"tfserving_environment: {SHOWN}"),
+        ("tfserving_environment: {LICENSE: V, TF_X: '1'}", None),
+    ],
+)
+def test_no_value_from_a_vault_is_shown(fleet, variables, words):
+    secret = VaultSecret(b"password")
+    sealed = VaultLib([("default", secret)]).encrypt(VAULTED, secret).decode()
+    (fleet.directory / "password").write_text("password", encoding="utf-8")
+    (fleet.directory / "more.yml").write_text(
+        variables.replace(" V", f" !vault {json.dumps(sealed)}"), encoding="utf-8"
+    )
+    fleet.known("a", "haswell")
+    more = ("--vault-password-file", "password", "-e", "@more.yml", "-e", "tfserving_plan_path=plan.json", "-vv")
+    code, output, _tasks = fleet.run({"a": {}}, *more, tfserving_plan_offline=True)
+    assert VAULTED not in output
+    if words:
+        assert code == 2 and words in re.sub(r"\s+", " ", output), output
+        assert not (fleet.directory / "plan.json").exists()
+        code, output, _tasks = fleet.run({"a": {}}, *more, playbook="tfserving.fleet.build")
+        assert code == 2 and words in re.sub(r"\s+", " ", output) and VAULTED not in output
+    else:
+        assert code == 0 and fleet.written()["a"]["server"]["environment"] == {"TF_X": "1"}, output
+        assert VAULTED not in (fleet.directory / "plan.json").read_text(encoding="utf-8")
 
 
 def test_earlier_plans_that_are_none(fleet):

@@ -178,6 +178,40 @@ def test_role_reports_once_for_all_hosts_and_again_changes_nothing(tmp_path):
     assert "changed=1" not in second.stdout, second.stdout
 
 
+def test_a_fleet_of_both_backends_gets_a_report_of_each(tmp_path):
+    """The plan's backend of `same` is that of the fixture, embedded; `silent` has no results, so it is in both."""
+    docker = """
+    - name: Measure a server in a container, too
+      ansible.builtin.set_fact:
+        tfs_tuning_result: {results: [{item: {name: digits}, tuning: "{{ served }}"}]}
+      vars:
+        found: "{{ lookup('ansible.builtin.file', fixture) | from_json }}"
+        served: "{{ found[0].tunings[0] | combine({'backend': 'docker', 'image': 'tensorflow/serving:2.20.0'}) }}"
+      when: inventory_hostname == 'web'
+    - name: Report
+"""
+    playbook = PLAYBOOK.replace("    - name: Report\n", docker.lstrip("\n"))
+    directory = tmp_path / "tfserving-report"
+    shown = play(tmp_path, "--check", playbook=playbook, hosts="tuned\nsame\nsilent\nweb\n")
+    assert shown.returncode == 0 and not directory.exists(), shown.stdout + shown.stderr
+    first = play(tmp_path, playbook=playbook, hosts="tuned\nsame\nsilent\nweb\n")
+    assert first.returncode == 0, first.stdout + first.stderr
+    made = {path.parent.name: json.loads(path.read_text()) for path in directory.glob("*/report.json")}
+    assert {name: (one["backend"], [host["host"] for host in one["hosts"]]) for name, one in made.items()} == {
+        "docker": ("docker", ["silent", "web"]),
+        "embedded": ("embedded", ["same", "silent", "tuned"]),
+    }
+    assert made["docker"]["statement"].endswith("in the container image tensorflow/serving:2.20.0.")
+    assert "It is not TensorFlow Serving" in made["embedded"]["statement"]
+    for name in made:
+        assert (
+            f"The report: {directory}/{name}/report.html" in first.stdout
+            and (directory / name / "report.html").exists()
+        )
+    assert not (directory / "report.json").exists() and first.stdout.count("changed=1") == 1
+    assert "changed=1" not in play(tmp_path, playbook=playbook, hosts="tuned\nsame\nsilent\nweb\n").stdout
+
+
 def test_role_in_check_mode_writes_nothing(tmp_path):
     shown = play(tmp_path, "--check", "--diff")
     assert shown.returncode == 0, shown.stdout + shown.stderr

@@ -117,11 +117,47 @@ def test_backend_comes_from_the_server_or_the_plan_where_the_tuning_does_not_say
     assert build(hosts)["backend"] == "embedded"
 
 
-def test_backends_are_never_mixed():
-    first, second = load("gains")[0], load("gains")[0]
-    second["host"], second["tunings"][0]["backend"] = "other", "docker"
-    with pytest.raises(FleetError, match="one report cannot contain figures of the backends docker and embedded"):
-        build([first, second])
+def fleet(**backends):
+    """Hosts, {name: backends of its tunings}."""
+    hosts = []
+    for name, of_tunings in backends.items():
+        data = dict(load("gains")[0], host=name, server=None, plan=None)
+        data["tunings"] = [dict(data["tunings"][0], backend=backend) for backend in of_tunings]
+        hosts.append(data)
+    return hosts
+
+
+def test_each_backend_has_a_report_of_its_own():
+    hosts = fleet(web=["docker"], both=["embedded", "docker"], edge=["embedded"], planned=[], unknown=[])
+    hosts[3]["plan"] = {"backend": "docker"}
+    parts = dict(document.by_backend(hosts))
+    assert {name: [data["host"] for data in part] for name, part in parts.items()} == {
+        "docker": ["web", "both", "planned", "unknown"],
+        "embedded": ["both", "edge", "unknown"],
+    }
+    for name, part in parts.items():
+        made = build(part)
+        found = {tuning["backend"] for entry in made["hosts"] for tuning in entry["tunings"]}
+        assert (made["backend"], made["is_tensorflow_serving"], found) == (name, name == "docker", {name})
+        assert ("It is not TensorFlow Serving" in made["statement"]) == (name == "embedded")
+
+
+@pytest.mark.parametrize(("hosts", "backend"), [(fleet(a=["docker"], b=[]), "docker"), (fleet(a=[], b=[]), None)])
+def test_a_fleet_with_one_backend_or_without_measurements_has_one_report(hosts, backend):
+    assert document.by_backend(hosts) == [(backend, hosts)]
+
+
+def test_the_statement_names_the_image_of_each_tuning():
+    hosts = fleet(web=["docker"], gpu=["docker"], late=["docker"])
+    for data, image in zip(hosts, ("tensorflow/serving:2.20.0", "tensorflow/serving:2.20.0-gpu", None)):
+        data["tunings"][0]["image"] = image
+    told = "These figures are from servers in the container images tensorflow/serving:2.20.0, tensorflow/serving:2.20.0-gpu."
+    assert build(hosts)["statement"] == told
+    assert (
+        build(hosts[:1])["statement"]
+        == "These figures are from the server in the container image tensorflow/serving:2.20.0."
+    )
+    assert build(hosts[2:])["statement"] == "These figures are from a server in a container."
 
 
 def test_order_of_hosts_changes_nothing():

@@ -251,6 +251,17 @@ def test_two_tuned_classes_are_both_told():
     assert "baseline kept" in told
 
 
+def test_figures_of_two_images_name_theirs():
+    hosts = [load("gains")[0], load("baseline_kept")[0]]
+    hosts[1]["host"], hosts[1]["capabilities"]["classes"]["tuning"] = "other", "another"
+    for data, image in zip(hosts, ("tensorflow/serving:2.20.0", "tensorflow/serving:2.20.0-gpu")):
+        data["tunings"][0].update(backend="docker", image=image)
+    told = words_of(render(hosts))
+    methods = told.split("How it was measured")[1:]
+    assert "Imagetensorflow/serving:2.20.0 " in methods[0] and "Imagetensorflow/serving:2.20.0-gpu" in methods[1]
+    assert "Imagetensorflow/serving:2.20.0-gpu" not in methods[0]
+
+
 def test_advice_to_clients_is_told_apart_from_what_was_kept():
     hosts = load("gains")
     hosts[0]["tunings"][0]["steps"][0].update(advice=True, kept=False)

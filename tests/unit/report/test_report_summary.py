@@ -43,6 +43,17 @@ def test_table_is_aligned():
     assert "\n".join(summary.lines(build("gains"))).endswith("\n\n" + TABLE.rstrip("\n"))
 
 
+def test_figures_of_two_images_name_theirs():
+    hosts = [json.loads((FIXTURES / f"{name}.json").read_text())[0] for name in ("gains", "baseline_kept")]
+    hosts[1]["host"], hosts[1]["capabilities"]["classes"]["tuning"] = "other", "another"
+    for data in hosts:
+        data["tunings"][0].update(backend="docker", image=f"{data['host']}/serving:2.20.0")
+    told = summary.lines(document.build(hosts, "Serving"))
+    assert "localhost, model digits, image localhost/serving:2.20.0" in told
+    assert "other, model digits, image other/serving:2.20.0" in told
+    assert "localhost, model digits" in summary.lines(document.build(hosts[:1], "Serving"))
+
+
 def test_a_report_of_an_earlier_version_is_summarized():
     made = build("gains")
     tuning = made["hosts"][0]["tunings"][0]

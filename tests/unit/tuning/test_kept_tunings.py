@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.action import host_plan
-from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import secret_variables
+from ansible_collections.tfserving.fleet.plugins.filter.serving_plan import is_vaulted
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import host_variables
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
@@ -59,7 +59,7 @@ def variables(directory, **more):
 
 def resolved(given, capabilities, structure=None, **purpose):
     own = host_plan.evaluated(given, lambda value: value)
-    host = host_variables.Host(own, secret_variables, lambda base_path: structure)
+    host = host_variables.Host(own, is_vaulted, lambda base_path: structure)
     return host_variables.resolved(host, capabilities, host_variables.Purpose(**purpose))
 
 
