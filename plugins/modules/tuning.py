@@ -224,6 +224,8 @@ options:
     description:
       - Folder on the controller where the module keeps the tuning for later runs, as C(TUNING_CLASS/NAME.yml). Without it, the module writes no file.
       - The module also logs each finished pair of servers there, in a hidden file that it removes at the end. A killed tuning continues after the last pair.
+      - Fails without a change of the file if all windows of the noise or of the final comparison are void. If no candidate could be measured, for example
+        because O(budget_min) was too short, the module warns and does not replace a file that holds a change.
       - The file holds the changes that beat the plan, the gain with its interval, the host and time of the measurement, and the backend, image and release for
         which it is valid.
       - It also holds the scatter of pairs of servers. A later tuning that measures pairs in the same way uses it as long as it has few pairs of its own.
@@ -240,6 +242,7 @@ options:
         and O(tuning_class), and ignores O(candidates).
       - If this host shows a gain as well, the module adds it to C(confirmed_on) of the file. Otherwise it warns and removes the change from the file, and no
         host of the class gets it. C(refuted) of the file then holds the change, its gain, and what this host showed.
+      - Fails without a change of the file if it can measure nothing, because all windows of the noise or of the comparison are void.
       - Measures nothing if the file holds no change, or if this host measured or confirmed it before.
     type: bool
     default: false

@@ -39,6 +39,11 @@ class Measured:
     windows: list[dict[str, Any]]
     accuracy: BeforeAfter
 
+    @property
+    def is_void(self) -> bool:
+        """Return whether the load generator spoiled every round, so that nothing is known about the servers."""
+        return not comparison.counted(self.windows)
+
     @functools.cached_property
     def before(self) -> Any:
         """Return the figures of the baseline, as merged() does."""

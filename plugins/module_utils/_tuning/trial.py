@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import batch_fit, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import batch_fit, kept_tuning, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules, Scatter
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
@@ -90,7 +89,7 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
     check(options)
     if options["keep_in"] and not check_mode:
         tuning_files.make_folder(options["keep_in"])
-    stored = _stored(options)
+    stored = kept_tuning.stored(options)
     if options["repeat"]:
         if not stored or not stored.change or controller.host in (stored.measured.get("host"), *stored.confirmed_on):
             return {"changed": False, "tuning": None, "actions": [_REPEAT] if check_mode and not stored else []}
@@ -104,7 +103,7 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
         )
     structure, log = None, TrialLog(None)
     if options["keep_in"] and not check_mode:
-        log = TrialLog(_log_path(options))
+        log = TrialLog(kept_tuning.log_path(options))
         structure = (
             saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in variants else None
         )
@@ -127,32 +126,9 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
         return Decision(changed=False, warnings=(str(fault),)).result(tuning=None)
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
-    if stored and options["repeat"]:
-        record = tunings.repeated(stored, found, controller.host)
-    else:
-        at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
-    kept = tuning_files.write(record, options["keep_in"]).result(tuning=found)
+    kept = kept_tuning.keep(options, controller.host, stored, found, structure).result(tuning=found)
     log.remove()
     return kept
-
-
-def _stored(options: Mapping[str, Any]) -> tunings.Tuning | None:
-    """Return the earlier tuning of the class and model, or None. One that cannot be read matters only where it is repeated: a new tuning replaces it."""
-    if not options["keep_in"]:
-        return None
-    try:
-        return tuning_files.of_model(options["keep_in"], options["tuning_class"], options["name"])
-    except FleetError:
-        if options["repeat"]:
-            raise
-        return None
-
-
-def _log_path(options: Mapping[str, Any]) -> str:
-    """Return the path of a tuning's log, which exists until the tuning ends, next to the file that it will write."""
-    folder, _slash, name = tunings.path(options["keep_in"], options["tuning_class"], options["name"]).rpartition("/")
-    return f"{folder}/.{name}.log"
 
 
 def _variants(call: Callable[..., Any], folder: str) -> dict[str, str]:
@@ -259,9 +235,10 @@ class Trial:
 
     def _measure_noise(self) -> Measured:
         """Compare the start with itself to measure the noise."""
-        noise = self._measurement.compare(
-            self.start, self.start, self._rules(looks=(NOISE_PAIRS,)), _RESERVED_PAIRS + 1
-        )
+        rules = self._rules(looks=(NOISE_PAIRS,))
+        noise = self._measurement.compare(self.start, self.start, rules, _RESERVED_PAIRS + 1)
+        if self.options["keep_in"] and noise.is_void:
+            raise self._busy("", noise)
         if not any(window["throughput_rps"] for window in noise.windows):
             raise self._nothing(_why_nothing(noise.windows))
         self._requests_from = noise.windows[0]["requests_from"]
@@ -279,6 +256,13 @@ class Trial:
             return FleetError(why, where=self.options["name"], remedy="Check that the samples fit the model.")
         remedy = "The requests were made without samples, so the model is not tuned. Set samples to an .npz file that fits it."
         return _Unanswered(why, where=self.options["name"], remedy=remedy)
+
+    def _busy(self, when: str, measured: Measured) -> FleetError:
+        return FleetError(
+            f"nothing could be measured{when}: {measured.comparison.reason}",
+            where=self.options["name"],
+            remedy="Measure when the machine is idle. Until then, a tuning that was kept stays.",
+        )
 
     def _duration(self) -> str:
         """Return how long the tuning will take, estimated from a pair of servers, and what the budget leaves out."""
@@ -468,9 +452,13 @@ class Trial:
             self._say(f"{self.options['name']}: total: the final configuration against the start")
             try:
                 measured = self._measurement.compare(self.start, best, self._rules(optimism=_PATIENT))
-                kept, reason = self._judge(measured)
             except FleetError as fault:
                 measured, reason = None, f"it could not be measured: {fault}"
+            else:
+                kept, reason = self._judge(measured)
+                is_harmless = reason == measured.comparison.reason
+                if self.options["keep_in"] and is_harmless and not measured.comparison.instances:
+                    raise self._busy(" in the final comparison", measured)
         total = self._step(
             Candidate(name="total", change={}, reason=None, model=None),
             kept,

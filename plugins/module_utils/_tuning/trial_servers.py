@@ -74,6 +74,9 @@ class TrialServers:
         if faults:
             raise faults[0]
 
+    def _batching_path(self, name: str) -> str:
+        return f"{self._options['state_directory']}/{name}.batching.pbtxt"
+
     def target(self, of: Configuration, name: str, suffix: str = "") -> dict[str, Any]:
         """Return a configuration's server as a target of the load generator. suffix: names a second server of the same configuration."""
         server = self._server(of, suffix)
@@ -159,10 +162,16 @@ class TrialServers:
         key = steps.server_key(of) + suffix
         if "address" in self._running.get(key, {}):
             return self._running[key]
+        if of["form"] not in self._variants:
+            raise FleetError(
+                f"there is no variant {of['form']!r} of the model on this host",
+                where=self._options["name"],
+                remedy="Publish it there, with the role tfserving.fleet.tfs_model.",
+            )
         name = server_name(self._options["name"], key)
         self._running[key] = {"name": name, "batching": None}
         if of["batching"] is not None:
-            path = self._running[key]["batching"] = f"{self._options['state_directory']}/{name}.batching.pbtxt"
+            path = self._running[key]["batching"] = self._batching_path(name)
             self._call("tfserving.fleet.batching_parameters", path=path, **of["batching"])
         folder = {"model_name": self._options["name"], "model_base_path": self._variants[of["form"]]}
         described = {

@@ -522,6 +522,93 @@ def test_what_was_compared_otherwise_is_compared_again(tmp_path, changes):
     )
 
 
+class Void(Kept):
+    """The windows of only its first rounds count."""
+
+    def __init__(self, counting):
+        super().__init__()
+        self.counting = counting
+
+    def _window(self, target):
+        window = super()._window(target)
+        return window if self.rounds <= self.counting else dict(window, void="the generator woke late")
+
+
+def result_of(host, *candidates, clock=time.monotonic, **changes):
+    """What the module returns."""
+    tried = [{"name": name, "change": change} for name, change in candidates]
+    given = {"start": {"protocol": "grpc"}, "accept_unjudged": True, "candidates": tried, **changes}
+    return trial.tune(trial.Controller(host.call, lambda text: None, "web-1", clock), trial_options(**given), False)
+
+
+def kept_file(directory):
+    """(the file of a tuning that kept TensorFlow Lite, the options to tune again)."""
+    again = {"keep_in": str(directory), "tuning_class": "c"}
+    assert result_of(Kept(), LITE, **again)["tuning"]["total"]["kept"]
+    return directory / "c" / "m.yml", again
+
+
+@pytest.mark.parametrize(
+    "counting, what",
+    [
+        (0, "nothing could be measured"),
+        # Three pairs of the noise and two of TensorFlow Lite, with two rounds of two windows each.
+        (2 * 2 * 5, "nothing could be measured in the final comparison"),
+    ],
+)
+def test_a_busy_machine_costs_no_tuning_that_was_kept(tmp_path, counting, what):
+    file, again = kept_file(tmp_path)
+    before = file.read_bytes()
+    with pytest.raises(FleetError) as fault:
+        result_of(Void(counting), LITE, **again)
+    text = str(fault.value)
+    assert text.startswith(f"m: {what}: 0 rounds on 0 pairs of servers with goodput") and "windows were void" in text
+    assert "Measure when the machine is idle" in text and file.read_bytes() == before
+
+
+def test_without_a_file_a_busy_machine_is_a_fault_too(tmp_path):
+    with pytest.raises(FleetError, match="nothing could be measured"):
+        result_of(Void(0), LITE, keep_in=str(tmp_path), tuning_class="c")
+    assert not list(tmp_path.glob("c/m.yml"))
+
+
+@pytest.mark.parametrize("candidates", [(LITE,), (MOVE, LITE), ()])
+def test_a_tuning_that_measures_no_candidate_replaces_no_change(tmp_path, candidates):
+    now = [0.0]
+
+    class Slow(Kept):
+        def load_test(self, **given):
+            now[0] += 60
+            return super().load_test(**given)
+
+    file, again = kept_file(tmp_path)
+    before = file.read_bytes()
+    # Of minutes, two are for the final comparison. Without a minute for a candidate, the noise gets one pair of servers.
+    budget_min = {1: 2.5, 2: 6.5}.get(len(candidates))
+    result = result_of(Slow(), *candidates, clock=lambda: now[0], **again, budget_min=budget_min)
+    measured = [step["name"] for step in result["tuning"]["steps"] if step["instances"]]
+    assert measured == [name for name, _change in candidates if name == MOVE[0]]
+    assert file.read_bytes() == before and not result["changed"]
+    (warning,) = result["warnings"]
+    assert warning.startswith("m: no candidate was measured, so the earlier tuning stays: measured on web-1 at ")
+
+
+def test_a_tuning_whose_candidates_gain_nothing_replaces_an_earlier_change(tmp_path):
+    file, again = kept_file(tmp_path)
+    result = result_of(Kept(times_of(form=0.9)), LITE, **again)
+    assert result["changed"] and "change: {}" in file.read_text(encoding="utf-8")
+
+
+def test_a_start_that_misses_the_objective_is_no_busy_machine(tmp_path):
+    class Late(Kept):
+        def _window(self, target):
+            window = super()._window(target)
+            return window if "tflite" in self._server(target)["model_base_path"] else dict(window, goodput_rps=0.0)
+
+    result = result_of(Late(), LITE, keep_in=str(tmp_path), tuning_class="c", objective_p99_ms=8.0)
+    assert result["tuning"]["total"]["kept"] and "tflite" in (tmp_path / "c" / "m.yml").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("best_size, best_timeout", [(16, 0), (128, 0), (4, 0), (16, 4000), (64, 2000)])
 def test_numbers_of_what_was_kept_are_refined_until_nothing_is_gained(best_size, best_timeout):
     def times(server, _rounds):
