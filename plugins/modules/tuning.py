@@ -223,7 +223,8 @@ options:
   keep_in:
     description:
       - Folder on the controller where the module keeps the tuning for later runs, as C(TUNING_CLASS/NAME.yml). Without it, the module writes no file.
-      - The module also logs each finished pair of servers there, in a hidden file that it removes at the end. A killed tuning continues after the last pair.
+      - The module also logs each finished pair of servers there, in a hidden file that it removes at the end. A killed tuning continues after the last pair,
+        unless the options, the versions of the model on the host, or the content of its samples changed.
       - Fails without a change of the file if all windows of the noise or of the final comparison are void. If no candidate could be measured, for example
         because O(budget_min) was too short, the module warns and does not replace a file that holds a change.
       - The file holds the changes that beat the plan, the gain with its interval, the host and time of the measurement, and the backend, image and release for

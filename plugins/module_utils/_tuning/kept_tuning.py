@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
@@ -30,6 +30,16 @@ def log_path(options: Mapping[str, Any]) -> str:
     """Return the path of a tuning's log, which exists until the tuning ends, next to the file that it will write."""
     folder, _slash, name = tunings.path(options["keep_in"], options["tuning_class"], options["name"]).rpartition("/")
     return f"{folder}/.{name}.log"
+
+
+def content(call: Callable[..., Any], options: Mapping[str, Any], variants: Mapping[str, str]) -> list[Any]:
+    """Return JSON that differs if the versions of the model on the host differ, or the files of the options. Their paths do not show that."""
+    versions = call("ansible.builtin.find", paths=list(variants.values()), file_type="any")["files"] if variants else []
+    files = (options["samples"], options["metric_function"], options["traffic"].get("arrivals"))
+    return [
+        sorted([entry["path"], entry.get("mtime")] for entry in versions),
+        [call("ansible.builtin.stat", path=path)["stat"].get("checksum") for path in files if path],
+    ]
 
 
 def keep(

@@ -101,13 +101,14 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
             where=options["name"],
             remedy="Publish it first, with the role tfserving.fleet.tfs_model.",
         )
-    structure, log = None, TrialLog(None)
+    structure, content, log = None, list[Any](), TrialLog(None)
     if options["keep_in"] and not check_mode:
         log = TrialLog(kept_tuning.log_path(options))
         structure = (
             saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in variants else None
         )
-    trial = Trial(controller, options, variants, log, structure)
+        content = [structure, *kept_tuning.content(controller.call, options, variants)]
+    trial = Trial(controller, options, variants, log, content)
     if stored:
         trial.learn(stored)
     if check_mode:
@@ -151,12 +152,12 @@ class Trial:
         options: Mapping[str, Any],
         variants: Mapping[str, str],
         log: TrialLog,
-        structure: Mapping[str, str] | None,
+        content: Sequence[Any],
     ) -> None:
         self._say = controller.say
         measured = {key: value for key, value in options.items() if key not in _NOT_MEASURED}
         measured["server"] = {key: value for key, value in options["server"].items() if key != "registry_login"}
-        identity = [controller.host, measured, sorted(variants), structure]
+        identity = [controller.host, measured, sorted(variants), content]
         self.options, self.variants = options, variants
         self.start = trial_configuration.complete(options["start"])
         if variants:
@@ -367,13 +368,7 @@ class Trial:
         if kept and tried["form"] != best["form"] and not self._is_judged():
             kept, reason = False, f"{reason}; {_UNJUDGED}"
         fragile = self.servers.fragile(tried)
-        if fragile and kept:
-            kept = self.options["accept_fragile"]
-            reason += f"; but {fragile}: " + (
-                "accept_fragile accepts it" if kept else "kept only with accept_fragile: true"
-            )
-        elif fragile:
-            reason += f"; and {fragile}"
+        kept, reason = self._accepted(kept, reason, fragile)
         step = self._step(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)
         verdict = measured.comparison.verdict
         if kept:
@@ -387,6 +382,16 @@ class Trial:
         kept, reason = steps.judge(measured.comparison, *self._limits(measured))
         failures = steps.failures(measured.windows)
         return (False, f"{reason}; but {failures}") if failures else (kept, reason)
+
+    def _accepted(self, kept: bool, reason: str, fragile: str | None) -> tuple[bool, str]:
+        """Return (kept, reason) of a configuration that a malformed request can end. fragile: which one, or None."""
+        if not fragile:
+            return kept, reason
+        if not kept:
+            return False, f"{reason}; and {fragile}"
+        if self.options["accept_fragile"]:
+            return True, f"{reason}; but {fragile}: accept_fragile accepts it"
+        return False, f"{reason}; but {fragile}: kept only with accept_fragile: true"
 
     def _limits(self, measured: Measured) -> tuple[Any, ...]:
         """Return the arguments of steps.harm for a comparison."""
@@ -456,9 +461,11 @@ class Trial:
                 measured, reason = None, f"it could not be measured: {fault}"
             else:
                 kept, reason = self._judge(measured)
-                is_harmless = reason == measured.comparison.reason
+                fragile = None if self.options["accept_fragile"] else self.servers.fragile(best)
+                is_harmless = reason == measured.comparison.reason and not fragile
                 if self.options["keep_in"] and is_harmless and not measured.comparison.instances:
                     raise self._busy(" in the final comparison", measured)
+                kept, reason = self._accepted(kept, reason, self.servers.fragile(best))
         total = self._step(
             Candidate(name="total", change={}, reason=None, model=None),
             kept,

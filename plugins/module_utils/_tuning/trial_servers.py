@@ -77,6 +77,15 @@ class TrialServers:
     def _batching_path(self, name: str) -> str:
         return f"{self._options['state_directory']}/{name}.batching.pbtxt"
 
+    def learned(self) -> dict[str, Any]:
+        """Return what is known about the servers besides their windows, as JSON for remember()."""
+        return {"fragile": self._fragile, "examples": self.examples}
+
+    def remember(self, learned: Mapping[str, Any]) -> None:
+        """Take over what an earlier run of this tuning learned, which does not start these servers again."""
+        self._fragile.update(learned["fragile"])
+        self.examples = learned["examples"] if self.examples is None else self.examples
+
     def target(self, of: Configuration, name: str, suffix: str = "") -> dict[str, Any]:
         """Return a configuration's server as a target of the load generator. suffix: names a second server of the same configuration."""
         server = self._server(of, suffix)

@@ -124,6 +124,17 @@ def test_a_loss_of_accuracy_refutes_a_change_also_on_a_busy_host(tmp_path):
     assert kept(tmp_path).change == {} and "a loss of 0.05" in kept(tmp_path).refuted["reason"]
 
 
+def test_what_a_malformed_request_ends_on_a_second_host_is_not_confirmed_unless_that_is_accepted(tmp_path):
+    for accepted in (False, True):
+        measured(tmp_path, "web-1", 1.5)
+        host = Host(Truth([1.5], ("fragile",)), random.Random("web-2"))
+        measured(tmp_path, "web-2", 1.5, host=host, repeat=True, accept_fragile=accepted)
+        assert list(kept(tmp_path).confirmed_on) == ["web-2"] * accepted
+    measured(tmp_path, "web-1", 1.5)
+    measured(tmp_path, "web-2", 1.5, host=Host(Truth([1.5], ("fragile",)), random.Random("web-2")), repeat=True)
+    assert "kept only with accept_fragile: true" in kept(tmp_path).refuted["reason"]
+
+
 class Rejecting(Host):
     """Its TensorFlow Lite rejects a tenth of the requests."""
 

@@ -29,7 +29,7 @@ class Host:
 
     def __init__(self, times=lambda server, rounds: 1.0, fragile=()):
         self.times, self.fragile = times, fragile
-        self.servers, self.rounds, self.calls = {}, 0, []
+        self.servers, self.rounds, self.calls, self.checksums = {}, 0, [], {}
 
     def call(self, module, **given):
         self.calls.append((module.rpartition(".")[2], given))
@@ -39,6 +39,9 @@ class Host:
         if patterns:
             return {"files": [{"path": path} for path in self.warmups]}
         return {"files": [{"path": f"/m/m/{form}", "isdir": True} for form in ("saved_model", "tflite_dynamic_range")]}
+
+    def stat(self, path, **_given):
+        return {"stat": {"exists": True, "checksum": self.checksums.get(path, "0" * 40)}}
 
     def batching_parameters(self, **_given):
         return {}
@@ -459,28 +462,38 @@ class Kept(Host):
     """A host whose models have a structure that is kept with a tuning."""
 
     structure = "0" * 16
+    mtime = 1700000000.5
 
     def find(self, patterns=None, **given):
-        (path,) = given["paths"]
-        if path.endswith("/saved_model"):
-            return {"files": [{"path": f"{path}/1", "isdir": True}]}
+        if given["paths"][0].startswith("/m/m/"):
+            return {"files": [{"path": f"{path}/1", "isdir": True, "mtime": self.mtime} for path in given["paths"]]}
         return super().find(patterns, **given)
 
     def saved_model_info(self, **_given):
         return {"saved_model": {"structure": {"graph": self.structure}}}
 
 
-def test_a_tuning_that_was_killed_goes_on_after_the_last_pair_of_servers(tmp_path):
-    class Dying(Kept):
+def dying(kind, loads):
+    """A kind of host whose tuning is killed after this many loads."""
+
+    class Dying(kind):
         def load_test(self, **given):
-            if sum(module == "load_test" for module, _given in self.calls) > 4:
+            if sum(module == "load_test" for module, _given in self.calls) > loads:
                 raise KeyboardInterrupt
             return super().load_test(**given)
 
+    return Dying
+
+
+def loads_of(host):
+    return sum(module == "load_test" for module, _given in host.calls)
+
+
+def test_a_tuning_that_was_killed_goes_on_after_the_last_pair_of_servers(tmp_path):
     kept, untouched = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy", "rounds": 3}, Kept()
     whole = tuned("grpc", LITE, THREADS, host=untouched, **{**kept, "keep_in": str(tmp_path / "whole")})
     with pytest.raises(KeyboardInterrupt):
-        tuned("grpc", LITE, THREADS, host=Dying(), **kept)
+        tuned("grpc", LITE, THREADS, host=dying(Kept, 4)(), **kept)
     (log,) = tmp_path.glob("c/.*")
     log.write_text(log.read_text(encoding="utf-8") + '{"key": "cut', encoding="utf-8")  # the line it was writing
     host = Kept()
@@ -490,36 +503,78 @@ def test_a_tuning_that_was_killed_goes_on_after_the_last_pair_of_servers(tmp_pat
         [step[name] for name in names] for step in whole["steps"]
     ]
     assert found["noise"]["gain"] == whole["noise"]["gain"] and found["steps"][0]["gain"] == whole["steps"][0]["gain"]
-    loads = [sum(module == "load_test" for module, _given in one.calls) for one in (host, untouched)]
-    assert loads[0] == loads[1] - 4, "three pairs of the noise and one of TensorFlow Lite"
+    assert loads_of(host) == loads_of(untouched) - 4, "three pairs of the noise and one of TensorFlow Lite"
     assert not list(tmp_path.glob("c/.*")) and list(tmp_path.glob("c/m.yml"))
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "changes, of_host",
     [
-        {"traffic": {"concurrency": 4}},
-        {"server": {"memory_mib": 512}},
-        {"samples": "/other.npz"},
-        {"cpus": "0-1"},
-        {"structure": "1" * 16},
+        ({"traffic": {"concurrency": 4}}, {}),
+        ({"server": {"memory_mib": 512}}, {}),
+        ({"samples": "/other.npz"}, {}),
+        ({"cpus": "0-1"}, {}),
+        ({}, {"structure": "1" * 16}),
+        ({}, {"mtime": 1700000001.25}),  # other weights
+        ({}, {"checksums": {"/s.npz": "1" * 40}}),
+        ({}, {"checksums": {"/metric.py": "1" * 40}}),
+        ({}, {"checksums": {"/arrivals.txt": "1" * 40}}),
     ],
 )
-def test_what_was_compared_otherwise_is_compared_again(tmp_path, changes):
+def test_what_was_compared_otherwise_is_compared_again(tmp_path, changes, of_host):
+    same = {
+        "keep_in": str(tmp_path),
+        "tuning_class": "c",
+        "metric": "function",
+        "metric_function": "/metric.py",
+        "traffic": {"arrivals": "/arrivals.txt"},
+    }
+    unchanged, host = Kept(), Kept()
+    for name, value in of_host.items():
+        setattr(host, name, value)
+    for mine, more in ((unchanged, {}), (host, changes)):
+        with pytest.raises(KeyboardInterrupt):
+            tuned("grpc", LITE, host=dying(Kept, 2)(), **same)
+        tuned("grpc", LITE, host=mine, **{**same, **more})
+    assert loads_of(host) == loads_of(unchanged) + 2, "the two pairs of the first tuning do not count"
+
+
+def test_pairs_that_a_busy_machine_made_void_are_measured_again_when_a_killed_tuning_goes_on(tmp_path):
+    class Busy(dying(Kept, 3)):
+        def _window(self, target):
+            return dict(super()._window(target), void="the generator woke late")
+
+    kept = {"keep_in": str(tmp_path), "tuning_class": "c"}
+    with pytest.raises((KeyboardInterrupt, FleetError)):
+        tuned("grpc", LITE, host=Busy(), **kept)
+    found = tuned("grpc", LITE, host=Kept(), **kept)
+    assert found["noise"]["instances"] == 3 and found["total"]["kept"]
+
+
+@pytest.mark.parametrize("loads", [4, 5, 6])
+def test_a_killed_tuning_that_goes_on_knows_what_it_found_out_about_the_servers(tmp_path, loads):
+    kept = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy"}
+    fragile = {"fragile": ("tflite_dynamic_range",)}
+    with pytest.raises(KeyboardInterrupt):
+        tuned("grpc", LITE, THREADS, host=dying(Kept, loads)(**fragile), **kept)
+    found = tuned("grpc", LITE, THREADS, host=Kept(**fragile), **kept)
+    lite = found["steps"][0]
+    assert lite["fragile"] == ENDS and not lite["kept"] and "kept only with accept_fragile: true" in lite["reason"]
+    assert found["configuration"]["form"] == "saved_model" and found["method"]["examples"] == 100
+
+
+def test_the_number_of_examples_is_known_if_all_accuracies_are_from_the_log(tmp_path):
     class Dying(Kept):
         def load_test(self, **given):
-            if sum(module == "load_test" for module, _given in self.calls) > 2:
+            if given["loop"] == "open":
                 raise KeyboardInterrupt
             return super().load_test(**given)
 
-    kept, host = {"keep_in": str(tmp_path), "tuning_class": "c"}, Kept()
+    kept, host = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy"}, Kept()
     with pytest.raises(KeyboardInterrupt):
         tuned("grpc", LITE, host=Dying(), **kept)
-    host.structure = changes.pop("structure", host.structure)
-    tuned("grpc", LITE, host=host, **kept, **changes)
-    assert sum(module == "load_test" for module, _given in host.calls) >= 4, (
-        "noise, the candidate, the final comparison, its open loop"
-    )
+    assert tuned("grpc", LITE, host=host, **kept)["method"]["examples"] == 100
+    assert "model_server_check" not in {module for module, _given in host.calls}
 
 
 class Void(Kept):
@@ -607,6 +662,23 @@ def test_a_start_that_misses_the_objective_is_no_busy_machine(tmp_path):
 
     result = result_of(Late(), LITE, keep_in=str(tmp_path), tuning_class="c", objective_p99_ms=8.0)
     assert result["tuning"]["total"]["kept"] and "tflite" in (tmp_path / "c" / "m.yml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_what_one_request_ends_in_the_final_comparison_is_kept_only_where_that_is_accepted(accepted):
+    class Worn(Host):
+        def model_server(self, name, state, **given):
+            starts = sum(
+                module == "model_server" and one["state"] == "started" and "tflite" in one["model_base_path"]
+                for module, one in self.calls
+            )
+            self.fragile = ("tflite_dynamic_range",) if starts > 2 else ()  # it started twice for its step
+            return super().model_server(name, state, **given)
+
+    found = tuned("grpc", LITE, host=Worn(), accept_fragile=accepted)
+    assert found["total"]["kept"] is accepted is (found["configuration"] != found["start"])
+    assert found["total"]["gain"] > 0.4 and f"; but {ENDS}: " in found["total"]["reason"]
+    assert ("kept only with accept_fragile: true" in found["total"]["reason"]) is not accepted
 
 
 @pytest.mark.parametrize("best_size, best_timeout", [(16, 0), (128, 0), (4, 0), (16, 4000), (64, 2000)])
