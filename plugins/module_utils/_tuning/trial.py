@@ -175,6 +175,7 @@ class Trial:
         self._waiting = self._later = 0  # as those of the search
 
     def __enter__(self) -> Trial:
+        self.servers.remove_left()
         return self
 
     def __exit__(self, *exception: Any) -> None:

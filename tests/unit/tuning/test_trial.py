@@ -389,6 +389,28 @@ def test_where_one_server_does_not_stop_the_others_are_stopped_and_that_one_is_t
     assert not host.servers
 
 
+@pytest.mark.parametrize("backend", [{"backend": "docker", "image": "tensorflow/serving"}, {}])
+def test_trial_servers_of_a_killed_tuning_are_removed_before_anything_is_measured(backend):
+    left = ("m-trial-0123abcd", "m-trial-89abcdefagain")
+    others = ("m", "m-trial", "m-trial-0123abcd-2", "m-trial-of-mine", "m2-trial-0123abcd", "my-m-trial-0123abcd")
+
+    class Left(Host):
+        def find(self, patterns=None, **given):
+            if given["paths"] == ["/state/servers"]:
+                return {"files": [{"path": f"/state/servers/{name}"} for name in (*left, *others)]}
+            return super().find(patterns, **given)
+
+    host = Left()
+    tuned("grpc", LITE, host=host, **backend)
+    first = next(number for number, (module, _given) in enumerate(host.calls) if module == "load_test")
+    before = [given for module, given in host.calls[:first] if module == "model_server" and given["state"] == "absent"]
+    assert [given["name"] for given in before] == list(left)
+    assert all("backend" not in given for given in before), "the module finds out which one it was"
+    files = [given["path"] for module, given in host.calls[:first] if module == "batching_parameters"]
+    assert files == [f"/state/{name}.batching.pbtxt" for name in left]
+    assert not {given["name"] for module, given in host.calls if module == "model_server"} & set(others)
+
+
 def test_what_the_budget_leaves_out_is_said_before_and_listed_after():
     said, now = [], [0.0]
 
