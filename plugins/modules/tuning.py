@@ -45,6 +45,7 @@ options:
       - Without it, the module sends the examples in the warm-up file of the model's newest version. If there is none, or C(dimensions) of O(traffic) is set, it
         generates requests from the signature, as O(tfserving.fleet.load_test#module:samples) describes. It then measures and reports candidates that can change
         answers, such as another variant of the model, but does not keep them.
+      - If the model rejects the requests that were made without it, the module warns and measures nothing. RV(tuning) is then null.
     type: path
   signature:
     description: Signature that gets the requests.

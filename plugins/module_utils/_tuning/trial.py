@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._batching import p
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     saved_structure,
     trial_configuration,
@@ -81,7 +82,7 @@ class Controller:
 
 
 class _Unanswered(FleetError):
-    """No request that was made without samples succeeded, so nothing can be measured, although the options are valid."""
+    """No request that was made without samples succeeds, so nothing can be measured, although the options are valid."""
 
 
 def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -238,7 +239,13 @@ class Trial:
     def _measure_noise(self) -> Measured:
         """Compare the start with itself to measure the noise."""
         rules = self._rules(looks=(NOISE_PAIRS,))
-        noise = self._measurement.compare(self.start, self.start, rules, _RESERVED_PAIRS + 1)
+        try:
+            noise = self._measurement.compare(self.start, self.start, rules, _RESERVED_PAIRS + 1)
+        except FleetError as fault:
+            cause = fault.__cause__
+            if not isinstance(cause, FleetError) or cause.code != grpc_api.INVALID_ARGUMENT or self.options["samples"]:
+                raise
+            raise self._nothing(cause.what) from fault
         if self.options["keep_in"] and noise.is_void:
             raise self._busy("", noise)
         if not any(window["throughput_rps"] for window in noise.windows):

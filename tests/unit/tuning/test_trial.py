@@ -465,6 +465,36 @@ def test_a_model_that_answers_no_request_well_is_an_error_if_the_requests_are_th
     )
 
 
+class Strict(Host):
+    """Its server answers the first request with an error, as the load generator says it."""
+
+    code = "INVALID_ARGUMENT"
+
+    def load_test(self, **_given):
+        what = (
+            f"grpc://127.0.0.1:8500 answers the first request with {self.code}: Expected image (JPEG, PNG), got 'text'"
+        )
+        fault = FleetError(what, where="target baseline", remedy="Do.", code=self.code)
+        raise FleetError(str(fault), where="load_test") from FleetError.from_dict(fault.as_dict())
+
+
+def test_a_model_for_which_no_request_can_be_made_up_is_not_tuned_and_fails_nothing(tmp_path):
+    result = result_of(Strict(), LITE, samples=None, keep_in=str(tmp_path), tuning_class="c")
+    assert (result["tuning"], result["changed"]) == (None, False) and not list(tmp_path.glob("c/*.yml"))
+    assert result["warnings"] == [
+        "m: grpc://127.0.0.1:8500 answers the first request with INVALID_ARGUMENT: Expected image (JPEG, PNG), got 'text'. "
+        "The requests were made without samples, so the model is not tuned. Set samples to an .npz file that fits it."
+    ]
+
+
+@pytest.mark.parametrize("code, samples", [("INVALID_ARGUMENT", "/s.npz"), ("UNAVAILABLE", None)])
+def test_samples_that_do_not_fit_and_servers_that_fail_stay_errors(code, samples):
+    host = Strict()
+    host.code = code
+    with pytest.raises(FleetError, match=code):
+        result_of(host, LITE, samples=samples)
+
+
 def test_a_start_that_misses_the_objective_does_not_hide_what_meets_it():
     class Late(Host):
         def _window(self, target):
