@@ -19,7 +19,8 @@ description:
     doubles and halves the numbers of the kept changes until nothing more is gained.
   - Finally the module compares the final configuration with the start. Unless that comparison confirms a gain, the module keeps the start.
   - The trial servers are separate from those that serve. The module stops all trial servers at the end. If the controller fails, trial servers of the backend
-    V(embedded) end by themselves ten minutes after their last request. Containers stay until the next tuning of the model, which takes them over.
+    V(embedded) end by themselves ten minutes after their last request. Containers stay until the next tuning of the model on the host, which first removes
+    all trial servers of the model in O(state_directory). Therefore do not tune one model twice at the same time on a host.
   - The load generator runs on the same host. If there are two CPUs or more, it gets its own CPUs.
 notes:
   - This is an action plugin on the controller, which needs C(hdrhistogram). It runs M(tfserving.fleet.model_server), M(tfserving.fleet.batching_parameters),
@@ -44,6 +45,7 @@ options:
       - Without it, the module sends the examples in the warm-up file of the model's newest version. If there is none, or C(dimensions) of O(traffic) is set, it
         generates requests from the signature, as O(tfserving.fleet.load_test#module:samples) describes. It then measures and reports candidates that can change
         answers, such as another variant of the model, but does not keep them.
+      - If the model rejects the requests that were made without it, the module warns and measures nothing. RV(tuning) is then null.
     type: path
   signature:
     description: Signature that gets the requests.
@@ -223,7 +225,10 @@ options:
   keep_in:
     description:
       - Folder on the controller where the module keeps the tuning for later runs, as C(TUNING_CLASS/NAME.yml). Without it, the module writes no file.
-      - The module also logs each finished pair of servers there, in a hidden file that it removes at the end. A killed tuning continues after the last pair.
+      - The module also logs each finished pair of servers there, in a hidden file that it removes at the end. A killed tuning continues after the last pair,
+        unless the options, the versions of the model on the host, or the content of its samples changed.
+      - Fails without a change of the file if all windows of the noise or of the final comparison are void. If no candidate could be measured, for example
+        because O(budget_min) was too short, the module warns and does not replace a file that holds a change.
       - The file holds the changes that beat the plan, the gain with its interval, the host and time of the measurement, and the backend, image and release for
         which it is valid.
       - It also holds the scatter of pairs of servers. A later tuning that measures pairs in the same way uses it as long as it has few pairs of its own.
@@ -240,6 +245,7 @@ options:
         and O(tuning_class), and ignores O(candidates).
       - If this host shows a gain as well, the module adds it to C(confirmed_on) of the file. Otherwise it warns and removes the change from the file, and no
         host of the class gets it. C(refuted) of the file then holds the change, its gain, and what this host showed.
+      - Fails without a change of the file if it can measure nothing, because all windows of the noise or of the comparison are void.
       - Measures nothing if the file holds no change, or if this host measured or confirmed it before.
     type: bool
     default: false

@@ -20,26 +20,31 @@ def one_line(text: str) -> str:
     return _CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
 
 
-class Fault(TypedDict):
-    """A FleetError as data."""
-
+class _Fault(TypedDict):
     what: str
     where: str | None
     remedy: str | None
+
+
+class Fault(_Fault, total=False):
+    """A FleetError as data. Without a code, the key is missing."""
+
+    code: str
 
 
 class FleetError(Exception):
     """An error that the user can act on.
 
     what: the fault, with the offending value and what is allowed. where: the option, file or host it was found in.
-    remedy: what to do, as an imperative sentence.
+    remedy: what to do, as an imperative sentence. code: the name of the gRPC status that a server answered, for callers that treat it differently.
     """
 
-    def __init__(self, what: str, where: str | None = None, remedy: str | None = None) -> None:
+    def __init__(self, what: str, where: str | None = None, remedy: str | None = None, code: str | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.remedy = remedy
+        self.code = code
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
@@ -50,12 +55,15 @@ class FleetError(Exception):
 
     def as_dict(self) -> Fault:
         """Return the error as data."""
-        return {"what": self.what, "where": self.where, "remedy": self.remedy}
+        fault: Fault = {"what": self.what, "where": self.where, "remedy": self.remedy}
+        if self.code:
+            fault["code"] = self.code
+        return fault
 
     @classmethod
     def from_dict(cls, data: Fault) -> FleetError:
         """Return the error that as_dict() describes."""
-        return cls(data["what"], data.get("where"), data.get("remedy"))
+        return cls(data["what"], data.get("where"), data.get("remedy"), data.get("code"))
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ _MOST_BODY_BYTES = 1 << 26
 _FEWEST_RANDOM = 16  # different requests of one size
 # Codes of a first call that no load would change.
 _HOPELESS = (
-    "INVALID_ARGUMENT",
+    grpc_api.INVALID_ARGUMENT,
     "NOT_FOUND",
     "FAILED_PRECONDITION",
     "UNIMPLEMENTED",
@@ -35,6 +35,12 @@ _HOPELESS = (
     "PERMISSION_DENIED",
     "UNAVAILABLE",
 )
+_REMEDIES = {
+    "samples": "Check that the server runs, that it serves the model, and that the samples fit the model.",
+    "warm-up file": "Check that the server runs, that it serves the model, and that the model accepts the requests in its warm-up file.",
+    "signature": "Check that the server runs and serves the model.",
+}
+_UNFIT = "The request was made up from the signature. Set samples to a file that fits the model."
 
 
 # {input: array}
@@ -67,15 +73,14 @@ def prepared(request: load_test.Request, named: load_test.Target) -> Prepared:
     batches = _cut(inputs, sizes, request) if inputs else _random_inputs(named, request, sizes)
     first, target, squeezed = next(batches), FormedTarget(**named, form="row"), set[str]()
     try:
-        first_ms = _first_call(target, first, request["deadline_s"])
+        first_ms = _first_call(target, first, request["deadline_s"], requests_from)
     except FleetError as fault:
-        code = getattr(fault.__cause__, "code", None)
-        if inputs and set(request["batch"]) == {1} and code == "INVALID_ARGUMENT":
+        if inputs and set(request["batch"]) == {1} and fault.code == grpc_api.INVALID_ARGUMENT:
             squeezed = _squeezed(target, first, request["deadline_s"])
         if not squeezed:
             raise
         target = FormedTarget(**named, form="column")
-        first_ms = _first_call(target, _without_rows(first, squeezed), request["deadline_s"])
+        first_ms = _first_call(target, _without_rows(first, squeezed), request["deadline_s"], requests_from)
     every = (_without_rows(inputs, squeezed) for inputs in itertools.chain([first], batches))
     return Prepared(target, encoded(target, every), requests_from, first_ms)
 
@@ -93,8 +98,8 @@ def _squeezed(target: load_test.Target, inputs: Inputs, deadline_s: float) -> se
         return set()
 
 
-def _first_call(target: FormedTarget, inputs: Inputs, deadline_s: float) -> float:
-    """Return the milliseconds that the first request takes. Raise FleetError if its result shows that load makes no sense."""
+def _first_call(target: FormedTarget, inputs: Inputs, deadline_s: float, requests_from: str) -> float:
+    """Return the milliseconds that the first request takes. Raise FleetError, with the code of the answer, if it shows that load makes no sense."""
     body = encoded(target, [inputs])[0]
     begun = time.perf_counter()
     try:
@@ -105,10 +110,12 @@ def _first_call(target: FormedTarget, inputs: Inputs, deadline_s: float) -> floa
                 caller.call("POST", f"/v1/models/{target['model']}:predict", body)
     except ServerFault as fault:
         if fault.code in _HOPELESS:
+            is_unfit = requests_from == "signature" and fault.code == grpc_api.INVALID_ARGUMENT
             raise FleetError(
                 f"{target['protocol']}://{load_test.authority(target)} answers the first request with {fault.code}: {fault.message}",
                 where=f"target {target['name']}",
-                remedy="Check that the server runs, that it serves the model, and that the samples fit the model.",
+                remedy=_UNFIT if is_unfit else _REMEDIES[requests_from],
+                code=fault.code,
             ) from fault
     return (time.perf_counter() - begun) * 1000
 
@@ -217,7 +224,10 @@ def _drawn(draw: Any, dtype: str, shape: list[int], limit: int) -> Any:
         kind = numpy.dtype(dtype).kind
     except TypeError as fault:
         raise FleetError(
-            f"cannot generate random values of dtype {dtype!r}", where="samples", remedy="Set samples to an .npz file."
+            f"cannot generate random values of dtype {dtype!r}",
+            where="samples",
+            remedy="Set samples to an .npz file.",
+            code=grpc_api.INVALID_ARGUMENT,
         ) from fault
     if kind in "iu":
         limit = min(limit, int(numpy.iinfo(dtype).max) + 1)

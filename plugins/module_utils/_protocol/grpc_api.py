@@ -31,6 +31,7 @@ CODES = (
     "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION "
     "ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"
 ).split()
+INVALID_ARGUMENT = "INVALID_ARGUMENT"
 # The statuses of TensorFlow Serving's REST API. If several codes have the same HTTP status, the first one is assumed.
 _HTTP_OF_CODES = {
     "INVALID_ARGUMENT": 400,
@@ -67,9 +68,10 @@ AVAILABLE, UNLOADING, END = (STATES[name] for name in ("AVAILABLE", "UNLOADING",
 class ServerFault(FleetError):
     """A server's error, or why it is not reachable. code: the name of a gRPC status, such as UNAVAILABLE."""
 
+    code: str
+
     def __init__(self, code: str, message: str, where: str | None = None) -> None:
-        super().__init__(f"{code}: {message}", where=where)
-        self.code = code
+        super().__init__(f"{code}: {message}", where=where, code=code)
         self.message = message
 
 

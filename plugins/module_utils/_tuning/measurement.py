@@ -39,6 +39,11 @@ class Measured:
     windows: list[dict[str, Any]]
     accuracy: BeforeAfter
 
+    @property
+    def is_void(self) -> bool:
+        """Return whether the load generator spoiled every round, so that nothing is known about the servers."""
+        return not comparison.counted(self.windows)
+
     @functools.cached_property
     def before(self) -> Any:
         """Return the figures of the baseline, as merged() does."""
@@ -159,10 +164,14 @@ class Measurement:
     def _measured(
         self, before: Configuration, after: Configuration, number: int, accuracy: BeforeAfter | None
     ) -> tuple[list[dict[str, Any]], BeforeAfter]:
-        """Return (windows, accuracies) of one pair of fresh servers, from the log if it is there. accuracy: that of an earlier pair, or None."""
+        """Return (windows, accuracies) of one pair of fresh servers, from the log if it is there. accuracy: that of an earlier pair, or None.
+
+        A pair that does not count is not logged, but measured again.
+        """
         key = steps.digest([self._comparisons, number, before, after, self._identity])
         known = self._log.get(key)
         if known:
+            self.servers.remember(known["learned"])
             return known["windows"], known["accuracy"]
         draw = random.Random(f"{self._options['seed']} {self._comparisons} {number}")
         began = self._clock()
@@ -179,7 +188,8 @@ class Measurement:
             **self._load,
         )
         self._pairs_s.append(self._clock() - began)
-        self._log.add(key, {"windows": windows, "accuracy": accuracy})
+        if self._paired(windows):
+            self._log.add(key, {"windows": windows, "accuracy": accuracy, "learned": self.servers.learned()})
         return windows, accuracy
 
     def highest_rates(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._batching import p
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     saved_structure,
     trial_configuration,
@@ -28,7 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import batch_fit, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import batch_fit, kept_tuning, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules, Scatter
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
@@ -82,7 +82,7 @@ class Controller:
 
 
 class _Unanswered(FleetError):
-    """No request that was made without samples succeeded, so nothing can be measured, although the options are valid."""
+    """No request that was made without samples succeeds, so nothing can be measured, although the options are valid."""
 
 
 def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
     check(options)
     if options["keep_in"] and not check_mode:
         tuning_files.make_folder(options["keep_in"])
-    stored = _stored(options)
+    stored = kept_tuning.stored(options)
     if options["repeat"]:
         if not stored or not stored.change or controller.host in (stored.measured.get("host"), *stored.confirmed_on):
             return {"changed": False, "tuning": None, "actions": [_REPEAT] if check_mode and not stored else []}
@@ -102,13 +102,14 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
             where=options["name"],
             remedy="Publish it first, with the role tfserving.fleet.tfs_model.",
         )
-    structure, log = None, TrialLog(None)
+    structure, content, log = None, list[Any](), TrialLog(None)
     if options["keep_in"] and not check_mode:
-        log = TrialLog(_log_path(options))
+        log = TrialLog(kept_tuning.log_path(options))
         structure = (
             saved_structure.on_host(controller.call, f"{folder}/saved_model") if SAVED_MODEL in variants else None
         )
-    trial = Trial(controller, options, variants, log, structure)
+        content = [structure, *kept_tuning.content(controller.call, options, variants)]
+    trial = Trial(controller, options, variants, log, content)
     if stored:
         trial.learn(stored)
     if check_mode:
@@ -127,32 +128,9 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
         return Decision(changed=False, warnings=(str(fault),)).result(tuning=None)
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
-    if stored and options["repeat"]:
-        record = tunings.repeated(stored, found, controller.host)
-    else:
-        at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        record = tunings.kept(found, options["tuning_class"], options["release"], controller.host, at, structure)
-    kept = tuning_files.write(record, options["keep_in"]).result(tuning=found)
+    kept = kept_tuning.keep(options, controller.host, stored, found, structure).result(tuning=found)
     log.remove()
     return kept
-
-
-def _stored(options: Mapping[str, Any]) -> tunings.Tuning | None:
-    """Return the earlier tuning of the class and model, or None. One that cannot be read matters only where it is repeated: a new tuning replaces it."""
-    if not options["keep_in"]:
-        return None
-    try:
-        return tuning_files.of_model(options["keep_in"], options["tuning_class"], options["name"])
-    except FleetError:
-        if options["repeat"]:
-            raise
-        return None
-
-
-def _log_path(options: Mapping[str, Any]) -> str:
-    """Return the path of a tuning's log, which exists until the tuning ends, next to the file that it will write."""
-    folder, _slash, name = tunings.path(options["keep_in"], options["tuning_class"], options["name"]).rpartition("/")
-    return f"{folder}/.{name}.log"
 
 
 def _variants(call: Callable[..., Any], folder: str) -> dict[str, str]:
@@ -175,12 +153,12 @@ class Trial:
         options: Mapping[str, Any],
         variants: Mapping[str, str],
         log: TrialLog,
-        structure: Mapping[str, str] | None,
+        content: Sequence[Any],
     ) -> None:
         self._say = controller.say
         measured = {key: value for key, value in options.items() if key not in _NOT_MEASURED}
         measured["server"] = {key: value for key, value in options["server"].items() if key != "registry_login"}
-        identity = [controller.host, measured, sorted(variants), structure]
+        identity = [controller.host, measured, sorted(variants), content]
         self.options, self.variants = options, variants
         self.start = trial_configuration.complete(options["start"])
         if variants:
@@ -198,6 +176,7 @@ class Trial:
         self._waiting = self._later = 0  # as those of the search
 
     def __enter__(self) -> Trial:
+        self.servers.remove_left()
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -259,9 +238,16 @@ class Trial:
 
     def _measure_noise(self) -> Measured:
         """Compare the start with itself to measure the noise."""
-        noise = self._measurement.compare(
-            self.start, self.start, self._rules(looks=(NOISE_PAIRS,)), _RESERVED_PAIRS + 1
-        )
+        rules = self._rules(looks=(NOISE_PAIRS,))
+        try:
+            noise = self._measurement.compare(self.start, self.start, rules, _RESERVED_PAIRS + 1)
+        except FleetError as fault:
+            cause = fault.__cause__
+            if not isinstance(cause, FleetError) or cause.code != grpc_api.INVALID_ARGUMENT or self.options["samples"]:
+                raise
+            raise self._nothing(cause.what) from fault
+        if self.options["keep_in"] and noise.is_void:
+            raise self._busy("", noise)
         if not any(window["throughput_rps"] for window in noise.windows):
             raise self._nothing(_why_nothing(noise.windows))
         self._requests_from = noise.windows[0]["requests_from"]
@@ -279,6 +265,13 @@ class Trial:
             return FleetError(why, where=self.options["name"], remedy="Check that the samples fit the model.")
         remedy = "The requests were made without samples, so the model is not tuned. Set samples to an .npz file that fits it."
         return _Unanswered(why, where=self.options["name"], remedy=remedy)
+
+    def _busy(self, when: str, measured: Measured) -> FleetError:
+        return FleetError(
+            f"nothing could be measured{when}: {measured.comparison.reason}",
+            where=self.options["name"],
+            remedy="Measure when the machine is idle. Until then, a tuning that was kept stays.",
+        )
 
     def _duration(self) -> str:
         """Return how long the tuning will take, estimated from a pair of servers, and what the budget leaves out."""
@@ -383,13 +376,7 @@ class Trial:
         if kept and tried["form"] != best["form"] and not self._is_judged():
             kept, reason = False, f"{reason}; {_UNJUDGED}"
         fragile = self.servers.fragile(tried)
-        if fragile and kept:
-            kept = self.options["accept_fragile"]
-            reason += f"; but {fragile}: " + (
-                "accept_fragile accepts it" if kept else "kept only with accept_fragile: true"
-            )
-        elif fragile:
-            reason += f"; and {fragile}"
+        kept, reason = self._accepted(kept, reason, fragile)
         step = self._step(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)
         verdict = measured.comparison.verdict
         if kept:
@@ -403,6 +390,16 @@ class Trial:
         kept, reason = steps.judge(measured.comparison, *self._limits(measured))
         failures = steps.failures(measured.windows)
         return (False, f"{reason}; but {failures}") if failures else (kept, reason)
+
+    def _accepted(self, kept: bool, reason: str, fragile: str | None) -> tuple[bool, str]:
+        """Return (kept, reason) of a configuration that a malformed request can end. fragile: which one, or None."""
+        if not fragile:
+            return kept, reason
+        if not kept:
+            return False, f"{reason}; and {fragile}"
+        if self.options["accept_fragile"]:
+            return True, f"{reason}; but {fragile}: accept_fragile accepts it"
+        return False, f"{reason}; but {fragile}: kept only with accept_fragile: true"
 
     def _limits(self, measured: Measured) -> tuple[Any, ...]:
         """Return the arguments of steps.harm for a comparison."""
@@ -468,9 +465,15 @@ class Trial:
             self._say(f"{self.options['name']}: total: the final configuration against the start")
             try:
                 measured = self._measurement.compare(self.start, best, self._rules(optimism=_PATIENT))
-                kept, reason = self._judge(measured)
             except FleetError as fault:
                 measured, reason = None, f"it could not be measured: {fault}"
+            else:
+                kept, reason = self._judge(measured)
+                fragile = None if self.options["accept_fragile"] else self.servers.fragile(best)
+                is_harmless = reason == measured.comparison.reason and not fragile
+                if self.options["keep_in"] and is_harmless and not measured.comparison.instances:
+                    raise self._busy(" in the final comparison", measured)
+                kept, reason = self._accepted(kept, reason, self.servers.fragile(best))
         total = self._step(
             Candidate(name="total", change={}, reason=None, model=None),
             kept,

@@ -26,6 +26,7 @@ RUNNING = "running"  # the variant of a server that is compared with the one tha
 IDLE_EXIT_S = 600
 _WINDOWS = ("window_s", "window_requests", "window_max_s")  # options that load() can replace
 DEADLINE_S = 60.0  # of a request: with a slow model, requests in flight wait for each other
+_KEY = re.compile(r"-trial-([0-9a-f]{8}(?:again)?)$")  # of server_key(), and the suffix of a second server
 _FRAGILE = checks.closed(checks.MALFORMED, "").what
 
 
@@ -34,6 +35,12 @@ def server_name(model: str, key: str) -> str:
     legal = re.sub("[^A-Za-z0-9_.-]", "-", model).lstrip("_.-") or "model"
     end = f"-trial-{key}"
     return legal[: server_options.LONGEST_NAME - len(end)] + end
+
+
+def of_model(name: str, model: str) -> bool:
+    """Return whether a server has the name of a trial server of a model."""
+    found = _KEY.search(name)
+    return bool(found and name == server_name(model, found[1]))
 
 
 class TrialServers:
@@ -73,6 +80,29 @@ class TrialServers:
                 del self._running[key]
         if faults:
             raise faults[0]
+
+    def remove_left(self) -> None:
+        """Remove the trial servers of the model that a killed tuning left on the host: a container never ends by itself, and takes CPUs from the others."""
+        folder = self._options["state_directory"]
+        entries = self._call("ansible.builtin.find", paths=[f"{folder}/servers"], file_type="directory")["files"]
+        # Without the backend, which can be another one than before, and its options.
+        where = {key: value for key, value in self._options["server"].items() if key == "engine_socket"}
+        for name in sorted(entry["path"].rpartition("/")[2] for entry in entries):
+            if of_model(name, self._options["name"]):
+                self._call("tfserving.fleet.model_server", name=name, state="absent", state_directory=folder, **where)
+                self._call("tfserving.fleet.batching_parameters", path=self._batching_path(name), state="absent")
+
+    def _batching_path(self, name: str) -> str:
+        return f"{self._options['state_directory']}/{name}.batching.pbtxt"
+
+    def learned(self) -> dict[str, Any]:
+        """Return what is known about the servers besides their windows, as JSON for remember()."""
+        return {"fragile": self._fragile, "examples": self.examples}
+
+    def remember(self, learned: Mapping[str, Any]) -> None:
+        """Take over what an earlier run of this tuning learned, which does not start these servers again."""
+        self._fragile.update(learned["fragile"])
+        self.examples = learned["examples"] if self.examples is None else self.examples
 
     def target(self, of: Configuration, name: str, suffix: str = "") -> dict[str, Any]:
         """Return a configuration's server as a target of the load generator. suffix: names a second server of the same configuration."""
@@ -159,10 +189,16 @@ class TrialServers:
         key = steps.server_key(of) + suffix
         if "address" in self._running.get(key, {}):
             return self._running[key]
+        if of["form"] not in self._variants:
+            raise FleetError(
+                f"there is no variant {of['form']!r} of the model on this host",
+                where=self._options["name"],
+                remedy="Publish it there, with the role tfserving.fleet.tfs_model.",
+            )
         name = server_name(self._options["name"], key)
         self._running[key] = {"name": name, "batching": None}
         if of["batching"] is not None:
-            path = self._running[key]["batching"] = f"{self._options['state_directory']}/{name}.batching.pbtxt"
+            path = self._running[key]["batching"] = self._batching_path(name)
             self._call("tfserving.fleet.batching_parameters", path=path, **of["batching"])
         folder = {"model_name": self._options["name"], "model_base_path": self._variants[of["form"]]}
         described = {

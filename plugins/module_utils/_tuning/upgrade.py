@@ -123,7 +123,7 @@ class _Upgrade(Trial):
         start, self._new = (_configuration(side, of, protocol) for side, of in sides.items())
         given = {**given, "start": start, "candidates": [{"name": "new server", "change": {"form": _NEW}}]}
         folders = {side: of.models[0].base_path for side, of in sides.items()}
-        super().__init__(controller, given, folders, TrialLog(None), None)
+        super().__init__(controller, given, folders, TrialLog(None), ())
         self.servers.served = {side: _served(of) for side, of in sides.items()}
 
     def measured(self) -> tuple[str | None, str]:

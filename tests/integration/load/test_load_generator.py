@@ -539,6 +539,31 @@ def test_nobody_listening_is_one_clear_line(measure, protocol):
         measure([target])
 
 
+@pytest.mark.parametrize(
+    "code, changes, remedy",
+    [
+        (
+            "INVALID_ARGUMENT",
+            {"samples": None},
+            "made up from the signature. Set samples to a file that fits the model.",
+        ),
+        ("PERMISSION_DENIED", {"samples": None}, "Check that the server runs and serves the model."),
+        ("INVALID_ARGUMENT", {}, "that it serves the model, and that the samples fit the model."),
+    ],
+)
+def test_why_the_first_request_is_rejected_depends_on_where_it_comes_from(serve, measure, code, changes, remedy):
+    server = serve("--refuse-every", 1, "--refusal", code, "--metadata", metadata(image=(7, (-1,))))
+
+    def as_program(request):
+        return program.call("_load.generator", {**request, **changes}, sys.executable, timeout_s=60, cpu_set=CPUS[:1])
+
+    with pytest.raises(FleetError) as fault:
+        measure([server.target("grpc")], run=as_program, samples={"inputs.image": numpy.array([b"text"])})
+    assert fault.value.code == fault.value.as_dict()["code"] == code
+    assert f"answers the first request with {code}: " in fault.value.what and fault.value.remedy.endswith(remedy)
+    assert ("samples" in fault.value.remedy) is (code == "INVALID_ARGUMENT")
+
+
 def test_the_wrong_protocol_is_one_clear_line(serve, measure):
     server = serve()
     for protocol, other in (("grpc", "rest"), ("rest", "grpc")):

@@ -52,7 +52,8 @@ class Service:
         """A gRPC handler over bytes."""
         if not await self.answer(body):
             await context.abort(
-                grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue to which this task was submitted is full"
+                getattr(grpc.StatusCode, self.options.refusal),
+                "The batch scheduling queue to which this task was submitted is full",
             )
         return b"." * self.options.answer_bytes
 
@@ -101,7 +102,7 @@ async def main():
         "answer-bytes": 100,
         "max-streams": 1000,
     }
-    for option, default in dict(numbers, metadata="").items():
+    for option, default in dict(numbers, metadata="", refusal="UNAVAILABLE").items():
         parser.add_argument(f"--{option}", type=type(default), default=default)
     for option in ("chunked", "digest"):
         parser.add_argument(f"--{option}", action="store_true")

@@ -141,6 +141,9 @@ def test_forms_that_are_links_to_folders_count_and_other_files_do_not(tmp_path):
 def test_trial_servers_use_the_engine_of_the_host(tmp_path):
     """A host with rootless Podman also may have Docker, which its servers do not use."""
     (tmp_path / "models" / "m" / "saved_model" / "1").mkdir(parents=True)
+    servers = tmp_path / "state" / "servers"
+    for name in ("m", "m-trial-0123abcd", "m2-trial-0123abcd"):
+        (servers / name).mkdir(parents=True)
     status, said = play(
         tmp_path,
         tfserving_models=[{"name": "m", "source": "/srv/sources/m"}],
@@ -152,6 +155,8 @@ def test_trial_servers_use_the_engine_of_the_host(tmp_path):
         tfs_tuning_candidates=[{"name": "threads", "change": {"flags": {"tensorflow_intra_op_parallelism": 1}}}],
     )
     assert status == 2 and "/nonexistent/of-the-host.sock" in said, said
+    left = {path.name for path in servers.iterdir() if not path.name.startswith(".")}
+    assert {"m", "m2-trial-0123abcd"} <= left and "m-trial-0123abcd" not in left, "it is of a tuning that was killed"
 
 
 def test_a_model_that_cannot_be_measured_costs_the_others_nothing(tmp_path):

@@ -78,6 +78,63 @@ def test_a_configuration_whose_server_does_not_start_on_the_second_host_is_not_c
     assert kept(tmp_path).refuted["reason"] == "it could not be measured: m: the server did not start."
 
 
+def test_a_second_host_without_the_variant_does_not_confirm_it_and_says_why(tmp_path):
+    class Without(Host):
+        def find(self, **given):
+            found = super().find(**given)["files"]
+            return {"files": [entry for entry in found if not entry["path"].endswith("tflite_dynamic_range")]}
+
+    measured(tmp_path, "web-1", 1.5)
+    second, _host = measured(
+        tmp_path, "web-2", 1.5, host=Without(Truth([1.5]), random.Random(1)), tries=[], repeat=True
+    )
+    assert kept(tmp_path).change == {} and second["changed"]
+    assert kept(tmp_path).refuted["reason"] == (
+        "it could not be measured: m: there is no variant 'tflite_dynamic_range' of the model on this host. "
+        "Publish it there, with the role tfserving.fleet.tfs_model."
+    )
+
+
+@pytest.mark.parametrize("of_noise", [True, False])
+def test_a_second_host_that_is_busy_decides_nothing(tmp_path, of_noise):
+    class Busy(Host):
+        def _window(self, target, server, window_s, rows):
+            window = super()._window(target, server, window_s, rows)
+            is_void = of_noise or any(one["configuration"]["form"] != "saved_model" for one in self._servers.values())
+            return dict(window, void="the generator woke late") if is_void else window
+
+    measured(tmp_path, "web-1", 1.5)
+    before = (tmp_path / "c" / "m.yml").read_bytes()
+    with pytest.raises(
+        FleetError, match="nothing could be measured.*: .* windows were void. Measure when the machine is idle"
+    ):
+        measured(tmp_path, "web-2", 1.5, host=Busy(Truth([1.5]), random.Random(1)), repeat=True)
+    assert (tmp_path / "c" / "m.yml").read_bytes() == before
+
+
+def test_a_loss_of_accuracy_refutes_a_change_also_on_a_busy_host(tmp_path):
+    class Busy(Host):
+        def _window(self, target, server, window_s, rows):
+            window = super()._window(target, server, window_s, rows)
+            changed = any(one["configuration"]["form"] != "saved_model" for one in self._servers.values())
+            return dict(window, void="the generator woke late") if changed else window
+
+    measured(tmp_path, "web-1", 1.5)
+    measured(tmp_path, "web-2", 1.5, host=Busy(Truth([1.5], ("inaccurate",)), random.Random(1)), repeat=True)
+    assert kept(tmp_path).change == {} and "a loss of 0.05" in kept(tmp_path).refuted["reason"]
+
+
+def test_what_a_malformed_request_ends_on_a_second_host_is_not_confirmed_unless_that_is_accepted(tmp_path):
+    for accepted in (False, True):
+        measured(tmp_path, "web-1", 1.5)
+        host = Host(Truth([1.5], ("fragile",)), random.Random("web-2"))
+        measured(tmp_path, "web-2", 1.5, host=host, repeat=True, accept_fragile=accepted)
+        assert list(kept(tmp_path).confirmed_on) == ["web-2"] * accepted
+    measured(tmp_path, "web-1", 1.5)
+    measured(tmp_path, "web-2", 1.5, host=Host(Truth([1.5], ("fragile",)), random.Random("web-2")), repeat=True)
+    assert "kept only with accept_fragile: true" in kept(tmp_path).refuted["reason"]
+
+
 class Rejecting(Host):
     """Its TensorFlow Lite rejects a tenth of the requests."""
 

@@ -29,7 +29,7 @@ class Host:
 
     def __init__(self, times=lambda server, rounds: 1.0, fragile=()):
         self.times, self.fragile = times, fragile
-        self.servers, self.rounds, self.calls = {}, 0, []
+        self.servers, self.rounds, self.calls, self.checksums = {}, 0, [], {}
 
     def call(self, module, **given):
         self.calls.append((module.rpartition(".")[2], given))
@@ -39,6 +39,9 @@ class Host:
         if patterns:
             return {"files": [{"path": path} for path in self.warmups]}
         return {"files": [{"path": f"/m/m/{form}", "isdir": True} for form in ("saved_model", "tflite_dynamic_range")]}
+
+    def stat(self, path, **_given):
+        return {"stat": {"exists": True, "checksum": self.checksums.get(path, "0" * 40)}}
 
     def batching_parameters(self, **_given):
         return {}
@@ -386,6 +389,28 @@ def test_where_one_server_does_not_stop_the_others_are_stopped_and_that_one_is_t
     assert not host.servers
 
 
+@pytest.mark.parametrize("backend", [{"backend": "docker", "image": "tensorflow/serving"}, {}])
+def test_trial_servers_of_a_killed_tuning_are_removed_before_anything_is_measured(backend):
+    left = ("m-trial-0123abcd", "m-trial-89abcdefagain")
+    others = ("m", "m-trial", "m-trial-0123abcd-2", "m-trial-of-mine", "m2-trial-0123abcd", "my-m-trial-0123abcd")
+
+    class Left(Host):
+        def find(self, patterns=None, **given):
+            if given["paths"] == ["/state/servers"]:
+                return {"files": [{"path": f"/state/servers/{name}"} for name in (*left, *others)]}
+            return super().find(patterns, **given)
+
+    host = Left()
+    tuned("grpc", LITE, host=host, **backend)
+    first = next(number for number, (module, _given) in enumerate(host.calls) if module == "load_test")
+    before = [given for module, given in host.calls[:first] if module == "model_server" and given["state"] == "absent"]
+    assert [given["name"] for given in before] == list(left)
+    assert all("backend" not in given for given in before), "the module finds out which one it was"
+    files = [given["path"] for module, given in host.calls[:first] if module == "batching_parameters"]
+    assert files == [f"/state/{name}.batching.pbtxt" for name in left]
+    assert not {given["name"] for module, given in host.calls if module == "model_server"} & set(others)
+
+
 def test_what_the_budget_leaves_out_is_said_before_and_listed_after():
     said, now = [], [0.0]
 
@@ -440,6 +465,36 @@ def test_a_model_that_answers_no_request_well_is_an_error_if_the_requests_are_th
     )
 
 
+class Strict(Host):
+    """Its server answers the first request with an error, as the load generator says it."""
+
+    code = "INVALID_ARGUMENT"
+
+    def load_test(self, **_given):
+        what = (
+            f"grpc://127.0.0.1:8500 answers the first request with {self.code}: Expected image (JPEG, PNG), got 'text'"
+        )
+        fault = FleetError(what, where="target baseline", remedy="Do.", code=self.code)
+        raise FleetError(str(fault), where="load_test") from FleetError.from_dict(fault.as_dict())
+
+
+def test_a_model_for_which_no_request_can_be_made_up_is_not_tuned_and_fails_nothing(tmp_path):
+    result = result_of(Strict(), LITE, samples=None, keep_in=str(tmp_path), tuning_class="c")
+    assert (result["tuning"], result["changed"]) == (None, False) and not list(tmp_path.glob("c/*.yml"))
+    assert result["warnings"] == [
+        "m: grpc://127.0.0.1:8500 answers the first request with INVALID_ARGUMENT: Expected image (JPEG, PNG), got 'text'. "
+        "The requests were made without samples, so the model is not tuned. Set samples to an .npz file that fits it."
+    ]
+
+
+@pytest.mark.parametrize("code, samples", [("INVALID_ARGUMENT", "/s.npz"), ("UNAVAILABLE", None)])
+def test_samples_that_do_not_fit_and_servers_that_fail_stay_errors(code, samples):
+    host = Strict()
+    host.code = code
+    with pytest.raises(FleetError, match=code):
+        result_of(host, LITE, samples=samples)
+
+
 def test_a_start_that_misses_the_objective_does_not_hide_what_meets_it():
     class Late(Host):
         def _window(self, target):
@@ -459,28 +514,38 @@ class Kept(Host):
     """A host whose models have a structure that is kept with a tuning."""
 
     structure = "0" * 16
+    mtime = 1700000000.5
 
     def find(self, patterns=None, **given):
-        (path,) = given["paths"]
-        if path.endswith("/saved_model"):
-            return {"files": [{"path": f"{path}/1", "isdir": True}]}
+        if given["paths"][0].startswith("/m/m/"):
+            return {"files": [{"path": f"{path}/1", "isdir": True, "mtime": self.mtime} for path in given["paths"]]}
         return super().find(patterns, **given)
 
     def saved_model_info(self, **_given):
         return {"saved_model": {"structure": {"graph": self.structure}}}
 
 
-def test_a_tuning_that_was_killed_goes_on_after_the_last_pair_of_servers(tmp_path):
-    class Dying(Kept):
+def dying(kind, loads):
+    """A kind of host whose tuning is killed after this many loads."""
+
+    class Dying(kind):
         def load_test(self, **given):
-            if sum(module == "load_test" for module, _given in self.calls) > 4:
+            if sum(module == "load_test" for module, _given in self.calls) > loads:
                 raise KeyboardInterrupt
             return super().load_test(**given)
 
+    return Dying
+
+
+def loads_of(host):
+    return sum(module == "load_test" for module, _given in host.calls)
+
+
+def test_a_tuning_that_was_killed_goes_on_after_the_last_pair_of_servers(tmp_path):
     kept, untouched = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy", "rounds": 3}, Kept()
     whole = tuned("grpc", LITE, THREADS, host=untouched, **{**kept, "keep_in": str(tmp_path / "whole")})
     with pytest.raises(KeyboardInterrupt):
-        tuned("grpc", LITE, THREADS, host=Dying(), **kept)
+        tuned("grpc", LITE, THREADS, host=dying(Kept, 4)(), **kept)
     (log,) = tmp_path.glob("c/.*")
     log.write_text(log.read_text(encoding="utf-8") + '{"key": "cut', encoding="utf-8")  # the line it was writing
     host = Kept()
@@ -490,36 +555,182 @@ def test_a_tuning_that_was_killed_goes_on_after_the_last_pair_of_servers(tmp_pat
         [step[name] for name in names] for step in whole["steps"]
     ]
     assert found["noise"]["gain"] == whole["noise"]["gain"] and found["steps"][0]["gain"] == whole["steps"][0]["gain"]
-    loads = [sum(module == "load_test" for module, _given in one.calls) for one in (host, untouched)]
-    assert loads[0] == loads[1] - 4, "three pairs of the noise and one of TensorFlow Lite"
+    assert loads_of(host) == loads_of(untouched) - 4, "three pairs of the noise and one of TensorFlow Lite"
     assert not list(tmp_path.glob("c/.*")) and list(tmp_path.glob("c/m.yml"))
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "changes, of_host",
     [
-        {"traffic": {"concurrency": 4}},
-        {"server": {"memory_mib": 512}},
-        {"samples": "/other.npz"},
-        {"cpus": "0-1"},
-        {"structure": "1" * 16},
+        ({"traffic": {"concurrency": 4}}, {}),
+        ({"server": {"memory_mib": 512}}, {}),
+        ({"samples": "/other.npz"}, {}),
+        ({"cpus": "0-1"}, {}),
+        ({}, {"structure": "1" * 16}),
+        ({}, {"mtime": 1700000001.25}),  # other weights
+        ({}, {"checksums": {"/s.npz": "1" * 40}}),
+        ({}, {"checksums": {"/metric.py": "1" * 40}}),
+        ({}, {"checksums": {"/arrivals.txt": "1" * 40}}),
     ],
 )
-def test_what_was_compared_otherwise_is_compared_again(tmp_path, changes):
+def test_what_was_compared_otherwise_is_compared_again(tmp_path, changes, of_host):
+    same = {
+        "keep_in": str(tmp_path),
+        "tuning_class": "c",
+        "metric": "function",
+        "metric_function": "/metric.py",
+        "traffic": {"arrivals": "/arrivals.txt"},
+    }
+    unchanged, host = Kept(), Kept()
+    for name, value in of_host.items():
+        setattr(host, name, value)
+    for mine, more in ((unchanged, {}), (host, changes)):
+        with pytest.raises(KeyboardInterrupt):
+            tuned("grpc", LITE, host=dying(Kept, 2)(), **same)
+        tuned("grpc", LITE, host=mine, **{**same, **more})
+    assert loads_of(host) == loads_of(unchanged) + 2, "the two pairs of the first tuning do not count"
+
+
+def test_pairs_that_a_busy_machine_made_void_are_measured_again_when_a_killed_tuning_goes_on(tmp_path):
+    class Busy(dying(Kept, 3)):
+        def _window(self, target):
+            return dict(super()._window(target), void="the generator woke late")
+
+    kept = {"keep_in": str(tmp_path), "tuning_class": "c"}
+    with pytest.raises((KeyboardInterrupt, FleetError)):
+        tuned("grpc", LITE, host=Busy(), **kept)
+    found = tuned("grpc", LITE, host=Kept(), **kept)
+    assert found["noise"]["instances"] == 3 and found["total"]["kept"]
+
+
+@pytest.mark.parametrize("loads", [4, 5, 6])
+def test_a_killed_tuning_that_goes_on_knows_what_it_found_out_about_the_servers(tmp_path, loads):
+    kept = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy"}
+    fragile = {"fragile": ("tflite_dynamic_range",)}
+    with pytest.raises(KeyboardInterrupt):
+        tuned("grpc", LITE, THREADS, host=dying(Kept, loads)(**fragile), **kept)
+    found = tuned("grpc", LITE, THREADS, host=Kept(**fragile), **kept)
+    lite = found["steps"][0]
+    assert lite["fragile"] == ENDS and not lite["kept"] and "kept only with accept_fragile: true" in lite["reason"]
+    assert found["configuration"]["form"] == "saved_model" and found["method"]["examples"] == 100
+
+
+def test_the_number_of_examples_is_known_if_all_accuracies_are_from_the_log(tmp_path):
     class Dying(Kept):
         def load_test(self, **given):
-            if sum(module == "load_test" for module, _given in self.calls) > 2:
+            if given["loop"] == "open":
                 raise KeyboardInterrupt
             return super().load_test(**given)
 
-    kept, host = {"keep_in": str(tmp_path), "tuning_class": "c"}, Kept()
+    kept, host = {"keep_in": str(tmp_path), "tuning_class": "c", "metric": "accuracy"}, Kept()
     with pytest.raises(KeyboardInterrupt):
         tuned("grpc", LITE, host=Dying(), **kept)
-    host.structure = changes.pop("structure", host.structure)
-    tuned("grpc", LITE, host=host, **kept, **changes)
-    assert sum(module == "load_test" for module, _given in host.calls) >= 4, (
-        "noise, the candidate, the final comparison, its open loop"
-    )
+    assert tuned("grpc", LITE, host=host, **kept)["method"]["examples"] == 100
+    assert "model_server_check" not in {module for module, _given in host.calls}
+
+
+class Void(Kept):
+    """The windows of only its first rounds count."""
+
+    def __init__(self, counting):
+        super().__init__()
+        self.counting = counting
+
+    def _window(self, target):
+        window = super()._window(target)
+        return window if self.rounds <= self.counting else dict(window, void="the generator woke late")
+
+
+def result_of(host, *candidates, clock=time.monotonic, **changes):
+    """What the module returns."""
+    tried = [{"name": name, "change": change} for name, change in candidates]
+    given = {"start": {"protocol": "grpc"}, "accept_unjudged": True, "candidates": tried, **changes}
+    return trial.tune(trial.Controller(host.call, lambda text: None, "web-1", clock), trial_options(**given), False)
+
+
+def kept_file(directory):
+    """(the file of a tuning that kept TensorFlow Lite, the options to tune again)."""
+    again = {"keep_in": str(directory), "tuning_class": "c"}
+    assert result_of(Kept(), LITE, **again)["tuning"]["total"]["kept"]
+    return directory / "c" / "m.yml", again
+
+
+@pytest.mark.parametrize(
+    "counting, what",
+    [
+        (0, "nothing could be measured"),
+        # Three pairs of the noise and two of TensorFlow Lite, with two rounds of two windows each.
+        (2 * 2 * 5, "nothing could be measured in the final comparison"),
+    ],
+)
+def test_a_busy_machine_costs_no_tuning_that_was_kept(tmp_path, counting, what):
+    file, again = kept_file(tmp_path)
+    before = file.read_bytes()
+    with pytest.raises(FleetError) as fault:
+        result_of(Void(counting), LITE, **again)
+    text = str(fault.value)
+    assert text.startswith(f"m: {what}: 0 rounds on 0 pairs of servers with goodput") and "windows were void" in text
+    assert "Measure when the machine is idle" in text and file.read_bytes() == before
+
+
+def test_without_a_file_a_busy_machine_is_a_fault_too(tmp_path):
+    with pytest.raises(FleetError, match="nothing could be measured"):
+        result_of(Void(0), LITE, keep_in=str(tmp_path), tuning_class="c")
+    assert not list(tmp_path.glob("c/m.yml"))
+
+
+@pytest.mark.parametrize("candidates", [(LITE,), (MOVE, LITE), ()])
+def test_a_tuning_that_measures_no_candidate_replaces_no_change(tmp_path, candidates):
+    now = [0.0]
+
+    class Slow(Kept):
+        def load_test(self, **given):
+            now[0] += 60
+            return super().load_test(**given)
+
+    file, again = kept_file(tmp_path)
+    before = file.read_bytes()
+    # Of minutes, two are for the final comparison. Without a minute for a candidate, the noise gets one pair of servers.
+    budget_min = {1: 2.5, 2: 6.5}.get(len(candidates))
+    result = result_of(Slow(), *candidates, clock=lambda: now[0], **again, budget_min=budget_min)
+    measured = [step["name"] for step in result["tuning"]["steps"] if step["instances"]]
+    assert measured == [name for name, _change in candidates if name == MOVE[0]]
+    assert file.read_bytes() == before and not result["changed"]
+    (warning,) = result["warnings"]
+    assert warning.startswith("m: no candidate was measured, so the earlier tuning stays: measured on web-1 at ")
+
+
+def test_a_tuning_whose_candidates_gain_nothing_replaces_an_earlier_change(tmp_path):
+    file, again = kept_file(tmp_path)
+    result = result_of(Kept(times_of(form=0.9)), LITE, **again)
+    assert result["changed"] and "change: {}" in file.read_text(encoding="utf-8")
+
+
+def test_a_start_that_misses_the_objective_is_no_busy_machine(tmp_path):
+    class Late(Kept):
+        def _window(self, target):
+            window = super()._window(target)
+            return window if "tflite" in self._server(target)["model_base_path"] else dict(window, goodput_rps=0.0)
+
+    result = result_of(Late(), LITE, keep_in=str(tmp_path), tuning_class="c", objective_p99_ms=8.0)
+    assert result["tuning"]["total"]["kept"] and "tflite" in (tmp_path / "c" / "m.yml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_what_one_request_ends_in_the_final_comparison_is_kept_only_where_that_is_accepted(accepted):
+    class Worn(Host):
+        def model_server(self, name, state, **given):
+            starts = sum(
+                module == "model_server" and one["state"] == "started" and "tflite" in one["model_base_path"]
+                for module, one in self.calls
+            )
+            self.fragile = ("tflite_dynamic_range",) if starts > 2 else ()  # it started twice for its step
+            return super().model_server(name, state, **given)
+
+    found = tuned("grpc", LITE, host=Worn(), accept_fragile=accepted)
+    assert found["total"]["kept"] is accepted is (found["configuration"] != found["start"])
+    assert found["total"]["gain"] > 0.4 and f"; but {ENDS}: " in found["total"]["reason"]
+    assert ("kept only with accept_fragile: true" in found["total"]["reason"]) is not accepted
 
 
 @pytest.mark.parametrize("best_size, best_timeout", [(16, 0), (128, 0), (4, 0), (16, 4000), (64, 2000)])
