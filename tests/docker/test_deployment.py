@@ -127,6 +127,14 @@ def test_a_server_is_stopped_started_and_removed(host):
     assert host.good(state="absent")["changed"] and host.roles() == {} and not host.good(state="absent")["changed"]
 
 
+def test_configurations_stay_however_the_state_directory_is_written(host):
+    odd = {"state_directory": f"{host.state.parent}//{host.state.name}"}
+    results = [host.good(flags={"num_load_threads": number}, **odd) for number in (3, 4)]
+    assert host.roles() == {"serving": True, "previous": False}
+    for result in results:
+        assert Path(result["server"]["model_config_file"]).is_file()
+
+
 def listening(pid):
     """The TCP ports on which something listens in the network of a process."""
     lines = [

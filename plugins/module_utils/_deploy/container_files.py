@@ -108,9 +108,9 @@ def write(
 
 def prune(directory: str, used: Collection[str | None]) -> None:
     """Remove configurations that no container mounts. used: the folders that containers mount."""
-    parent = os.path.join(directory, "config")
+    parent, kept = os.path.join(directory, "config"), {os.path.realpath(path) for path in used if path}
     for name in os.listdir(parent) if os.path.isdir(parent) else []:
-        if os.path.join(parent, name) not in used:
+        if os.path.realpath(os.path.join(parent, name)) not in kept:
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
 
 

@@ -131,7 +131,8 @@ class Backend:
                 self._refuse_incompatible(spec, self._pull())
             work.carry_out(steps, seen)
             if steps:
-                container_files.prune(self._folder.directory, self._engine.config_folders(spec.name))
+                with contextlib.suppress(FleetError):  # The next deployment removes them.
+                    container_files.prune(self._folder.directory, self._engine.config_folders(spec.name))
             elif transaction.SERVING in seen:
                 work.wait_until_ready()
         self._work = work

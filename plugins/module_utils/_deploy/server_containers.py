@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -80,12 +79,8 @@ class Servers(Containers):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": container_labels.NAME})]
 
     def config_folders(self, name: str) -> set[str | None]:
-        """Return the folders on the host that contain the configuration of a server's containers."""
-        found = set()
-        for seen in self.seen(name).values():
-            with contextlib.suppress(FleetError):
-                found |= {config_folder(self.inspect(seen.id))}
-        return found
+        """Return the folders on the host that contain the configuration of a server's containers. Raise FleetError if one of them cannot be inspected."""
+        return {config_folder(self.inspect(seen.id)) for seen in self.seen(name).values()}
 
 
 def described(inspected: Mapping[str, Any]) -> ServingConfiguration | None:

@@ -32,8 +32,9 @@ class ServerFolder:
     """A server's folder. Use it inside `with folder.locked():`."""
 
     def __init__(self, state_directory: str, name: str) -> None:
-        self.name, self.state_directory = name, state_directory
-        self.directory = os.path.join(state_directory, "servers", name)
+        # In normal form, as engines return it. normpath keeps two slashes at the beginning.
+        self.name, self.state_directory = name, "/" + os.path.normpath(state_directory).lstrip("/")
+        self.directory = os.path.join(self.state_directory, "servers", name)
 
     @contextlib.contextmanager
     def locked(self, timeout_s: float = 60.0, create: bool = True) -> Iterator[None]:
