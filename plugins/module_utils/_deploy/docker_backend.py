@@ -32,7 +32,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     transaction,
     verification,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import CUDA, ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Roles, Seen, Step
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import batched_versions
@@ -82,6 +82,7 @@ class Backend:
         except FleetError:
             with contextlib.suppress(FleetError):
                 self._batch(self._described(self._engine.seen(self._options["name"])))
+            self._prune()
             raise
 
     def _started(self, candidate_only: bool) -> dict[str, Any]:
@@ -131,12 +132,17 @@ class Backend:
                 self._refuse_incompatible(spec, self._pull())
             work.carry_out(steps, seen)
             if steps:
-                with contextlib.suppress(FleetError):  # The next deployment removes them.
-                    container_files.prune(self._folder.directory, self._engine.config_folders(spec.name))
+                self._prune()
             elif transaction.SERVING in seen:
                 work.wait_until_ready()
         self._work = work
         return dict(self._result(decision, spec, work), pending=pending)
+
+    def _prune(self) -> None:
+        """Remove the configurations of removed containers. If the engine does not answer, the next deployment does."""
+        with contextlib.suppress(FleetError):
+            if not self._check_mode:
+                container_files.prune(self._folder.directory, self._engine.config_folders(self._options["name"]))
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return the result of started() in check mode if nothing has to be done. The current server may still be starting, for example after a boot."""
@@ -250,11 +256,14 @@ class Backend:
         steps = steps_of(seen)
         before = self._described(seen)
         work = deployment.Deployment(self._engine, spec, self._options, None, self._questions((), {}, None))
+        decision = self._decision(recovery, steps, before, None, True, stops=not absent)
+        if absent and not steps and self._folder.remains(contained=True):
+            decision = replace(decision, changed=True, actions=(f"remove the files of the server {spec.name}",))
         if not self._check_mode:
             work.carry_out(steps, seen)
             if absent:
-                self._folder.remove()
-        return self._result(self._decision(recovery, steps, before, None, True, stops=not absent), None, work)
+                self._folder.remove(contained=True)
+        return self._result(decision, None, work)
 
     def _recovered(
         self, spec: ServingConfiguration, models: Sequence[ModelConfiguration]
@@ -478,7 +487,7 @@ class Backend:
         """Return the folder of CUDA's cache. Replicas share it, so that CUDA compiles once."""
         return os.path.join(
             ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory,
-            "cuda",
+            CUDA,
         )
 
     def _questions(

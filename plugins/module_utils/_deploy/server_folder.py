@@ -17,6 +17,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
+CONFIGURATIONS, CUDA = "config", "cuda"
+OF_CONTAINERS = (CONFIGURATIONS, CUDA)  # the folders that containers mount
+
 
 def as_served(configuration: ServingConfiguration, models_file: str) -> ServingConfiguration:
     """Return a configuration with the labels and versions in the server's file of models, as far as it can be read."""
@@ -63,9 +66,25 @@ class ServerFolder:
         """Return the process id of the embedded server that was last started, or None if it has ended."""
         return pid_file.process_of(self.path("server.pid"))
 
-    def remove(self) -> None:
-        """Remove the folder of the server, which must have ended, with its log."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+    @property
+    def is_contained(self) -> bool:
+        """Return whether a server of this name runs or is kept in a container, which reads its files here."""
+        return any(os.path.isdir(self.path(name)) for name in OF_CONTAINERS)
+
+    def remains(self, contained: bool) -> list[str]:
+        """Return the names of the server's files. contained: of one in a container. Those of a server of the other backend are not included."""
+        alone = self.process() is None if contained else not self.is_contained
+        names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
+        return [name for name in names if alone or (name in OF_CONTAINERS) == contained]
+
+    def remove(self, contained: bool) -> None:
+        """Remove the files of the server, which must have ended, with its log. contained: as for remains()."""
+        for name in self.remains(contained):
+            shutil.rmtree(self.path(name), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                os.unlink(self.path(name))
+        with contextlib.suppress(OSError):
+            os.rmdir(self.directory)
 
     def path(self, name: str) -> str:
         """Return the path of a file in the folder."""

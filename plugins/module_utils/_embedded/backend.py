@@ -114,7 +114,9 @@ class Backend:
         """End the server, and with absent forget it."""
         found, running = self._home.last_started(), self._home.process() is not None
         if absent:
-            decision = specifications.decide_absent(self._home.name, found, running)
+            decision = specifications.decide_absent(
+                self._home.name, found, running, bool(self._home.remains(contained=False))
+            )
         else:
             known = found.to_dict() if found else {}
             decision = Decision(
@@ -127,7 +129,7 @@ class Backend:
         if not self._check_mode:
             self._home.stop()
             if absent:
-                self._home.remove()
+                self._home.remove(contained=False)
         return decision.result(server=self._server())
 
     def _side_by_side(self) -> bool:

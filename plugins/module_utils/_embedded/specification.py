@@ -88,9 +88,9 @@ def decide_started(
     return Decision(True, found.to_dict() if found and running else {}, wanted.to_dict(), tuple(actions), header=header)
 
 
-def decide_absent(name: str, found: ServingConfiguration | None, running: bool) -> Decision:
-    """Return the Decision for state absent. found: as in decide_started."""
-    if found is None and not running:
+def decide_absent(name: str, found: ServingConfiguration | None, running: bool, remains: bool) -> Decision:
+    """Return the Decision for state absent. found: as in decide_started. remains: whether there are files of the server."""
+    if not (running or remains):
         return Decision(False, {}, {}, header=f"server {name}")
     actions = ([f"stop the server {name}"] if running else []) + [f"remove the files of the server {name}"]
     return Decision(True, found.to_dict() if found else {}, {}, tuple(actions), header=f"server {name}")

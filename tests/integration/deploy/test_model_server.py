@@ -159,6 +159,37 @@ def test_the_life_of_a_server(host):
     assert not host.absent()["changed"]
 
 
+@pytest.mark.parametrize("options", [{"backend": "embedded"}, {"backend": "auto", "engine_socket": "/nonexistent"}])
+def test_a_server_in_a_container_is_not_taken_for_an_embedded_one(host, options):
+    """Its container, which may be stopped, reads these files when it starts again."""
+    path = host.directory / "state" / "servers" / "m" / "config" / "0123456789abcdef" / "models.pbtxt"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    for state in ("absent", "stopped"):
+        result = host.run(state=state, **options)
+        assert result.get("failed") and path.exists(), result
+        words = "in a container. Remove it first (backend: docker, state: absent)"
+        assert words in result["msg"] or options["backend"] == "auto", result["msg"]
+
+
+def test_an_embedded_server_does_not_start_over_one_in_a_container(host):
+    (host.directory / "state" / "servers" / "m" / "config").mkdir(parents=True)
+    for check in (True, False):
+        result = host.run(check, batching={"max_batch_size": 4}, batching_parameters_file=str(host.directory / "b"))
+        assert result.get("failed") and "in a container. Remove it first" in result["msg"], result
+    assert not host.pid_file.exists() and not (host.directory / "b").exists()
+
+
+def test_what_is_there_of_both_backends_is_removed_one_after_the_other(host):
+    """An earlier version let an embedded server start over a container."""
+    server = host.directory / "state" / "servers" / "m"
+    (server / "config" / "a").mkdir(parents=True)
+    (server / "server.json").write_text("{}", encoding="utf-8")
+    result = host.run(state="absent", backend="embedded")
+    assert not result.get("failed") and result["changed"], result
+    assert sorted(os.listdir(server)) == ["config"]
+
+
 def test_a_run_that_changes_nothing_waits_for_no_other(host):
     """Another run holds the server's lock: for the whole of a model's proof, for instance. ready_timeout_s is also how long a run waits for the lock."""
     _changed, server = host.server()

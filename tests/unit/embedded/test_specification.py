@@ -64,11 +64,11 @@ def test_decisions():
     for found in (None, GOOD):
         decision = specification.decide_started(GOOD, found, running=False)
         assert decision.changed and decision.before == {} and decision.actions == ("start the server digits",)
-    assert not specification.decide_absent("digits", None, running=False).changed
-    assert specification.decide_absent("digits", GOOD, running=False).actions == (
+    assert not specification.decide_absent("digits", None, running=False, remains=False).changed
+    assert specification.decide_absent("digits", GOOD, running=False, remains=True).actions == (
         "remove the files of the server digits",
     )
-    assert specification.decide_absent("digits", GOOD, running=True).actions == (
+    assert specification.decide_absent("digits", GOOD, running=True, remains=True).actions == (
         "stop the server digits",
         "remove the files of the server digits",
     )
