@@ -159,7 +159,8 @@ def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool)
     """
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
-    servers, undone = server_containers.Servers(options["engine_socket"]), (options["deployment"] or {}).get("id")
+    servers = server_containers.Servers(options["engine_socket"], options["state_directory"])
+    undone = (options["deployment"] or {}).get("id")
     becomes: list[tuple[str, str | None]] = []
     for described in names:
         alike = servers.alike(described)

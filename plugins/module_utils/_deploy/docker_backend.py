@@ -65,7 +65,7 @@ class Backend:
 
     def __init__(self, options: Mapping[str, Any], folder: ServerFolder, check_mode: bool) -> None:
         self._options, self._folder, self._check_mode = options, folder, check_mode
-        self._engine = server_containers.Servers(options["engine_socket"])
+        self._engine = server_containers.Servers(options["engine_socket"], options["state_directory"])
         self._secrets = {name: str(value) for name, value in options["secret_environment"].items() if value is not None}
         self._warnings: list[str] = []
         self._also: list[str] = []
@@ -115,7 +115,7 @@ class Backend:
         there = [model for model in models if os.path.exists(model.base_path)] if self._check_mode else models
         wanted_versions = {model.name: expected_answers.versions(model) for model in there} if steps else {}
         if makes:
-            self._refuse_what_cannot_work(spec, there, wanted_versions, image, seen)
+            self._refuse_what_cannot_work(spec, there, wanted_versions, image)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
         decision = self._decision(recovery, steps, before if runs else None, spec, image if not moved else None)
         work = deployment.Deployment(
@@ -381,7 +381,6 @@ class Backend:
         models: Sequence[ModelConfiguration],
         wanted_versions: Mapping[str, Sequence[int]],
         image: Image | None,
-        seen: Roles,
     ) -> None:
         rootless = self._engine.is_rootless()
         reader = container_files.reader(spec, rootless, self._engine.id_offset())
@@ -390,11 +389,12 @@ class Backend:
         container_files.refuse_what_cannot_be_given(spec, rootless)
         if spec.cpu_set:
             host_resources.refuse_foreign_cpus(spec)
-        serving = seen.get(transaction.SERVING)
-        current = self._described(seen) if serving and serving.runs else None
-        host_resources.refuse_used_ports(
-            spec, own=(current.grpc_port, current.rest_port) if current else (), container_on=self._engine.container_on
-        )
+        own: list[int | None] = []  # In check mode, also those of a server that recovery would remove.
+        now = self._engine.seen(spec.name)
+        for role in (transaction.SERVING, transaction.REPLACED):
+            current = self._described({transaction.SERVING: now[role]}) if role in now and now[role].runs else None
+            own += [current.grpc_port, current.rest_port] if current else []
+        host_resources.refuse_used_ports(spec, own=own, container_on=self._engine.container_on)
         if image:
             self._refuse_incompatible(spec, image)
 

@@ -20,6 +20,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 CONFIGURATIONS, CUDA = "config", "cuda"
 OF_CONTAINERS = (CONFIGURATIONS, CUDA)  # the folders that containers mount
 
+_UNVERIFIED = "unverified"
+
 
 def as_served(configuration: ServingConfiguration, models_file: str) -> ServingConfiguration:
     """Return a configuration with the labels and versions in the server's file of models, as far as it can be read."""
@@ -76,6 +78,20 @@ class ServerFolder:
         alone = self.process() is None if contained else not self.is_contained
         names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
         return [name for name in names if alone or (name in OF_CONTAINERS) == contained]
+
+    def unverified(self) -> str | None:
+        """Return the id of the container, or the record of the embedded server, that a run started and whose checks have not ended; or None."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return shared_folders.read(self.path(_UNVERIFIED)).decode()
+        return None
+
+    def set_unverified(self, record: str | None) -> None:
+        """Record, before it starts, a server whose checks have not ended. None: they ended. The record is all that the run after a killed one sees of this."""
+        if record is not None:
+            atomic_files.write_file(self.path(_UNVERIFIED), record.encode())
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(_UNVERIFIED))
 
     def remove(self, contained: bool) -> None:
         """Remove the files of the server, which must have ended, with its log. contained: as for remains()."""

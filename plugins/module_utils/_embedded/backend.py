@@ -64,18 +64,25 @@ class Backend:
         user = account.chosen(desired, options["user"], options["state_directory"], options["embedded_allow_root"])
         desired = self._desired = replace(desired, user=user)
         host_resources.refuse_foreign_cpus(desired)
+        left = home.interrupted()
+        recovery = self._recovered(left) if left else ()
         before, pid = home.last_started(), home.process()
+        runs, own = pid is not None, (before.grpc_port, before.rest_port) if pid and before else ()
+        served = as_served(before, home.models_file).models if before else ()
+        if left:
+            before, served = left.specification, left.models
+            runs = before is not None and (runs or self._check_mode)
+        self._served = served
         wanted = host_resources.choose_ports(desired, before)
-        served = self._served = as_served(before, home.models_file).models if before else ()
         self._models = model_config.with_moved_labels(wanted.models, before.models if before else (), served)
-        serving = before if pid else None
+        serving = before if runs else None
         is_same = serving is not None and derived_flags.digest(serving) == derived_flags.digest(wanted)
         side_by_side = serving is not None and not is_same and self._side_by_side()
-        decision = specifications.decide_started(wanted, before, pid is not None, side_by_side)
+        decision = specifications.decide_started(wanted, before, runs, side_by_side)
         if decision.changed:
             labels = model_config.label_sentences(self._models, wanted.models, served)
             decision = replace(decision, actions=(*decision.actions, *labels))
-            host_resources.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid and before else ())
+            host_resources.refuse_used_ports(wanted, own)
         if decision.changed and not self._check_mode:
             self._ask_for(serving)
             if side_by_side:
@@ -85,16 +92,31 @@ class Backend:
         elif not self._check_mode:
             home.wait_until_ready(wanted, options["ready_timeout_s"])
         self._wanted = wanted
+        pending, changed = decision.changed, decision.changed and not candidate_only or bool(recovery)
+        decision = replace(decision, changed=changed, actions=(*recovery, *decision.actions))
         if candidate_only:
-            return self._result(
-                dict(
-                    replace(decision, changed=False).result(server=self._server(wanted, pid)), pending=decision.changed
-                )
-            )
+            return self._result(dict(decision.result(server=self._server(wanted, pid)), pending=pending))
         return self._result(
             decision.result(
                 server=self._server(wanted, None if self._check_mode and decision.changed else home.process())
             )
+        )
+
+    def _recovered(self, left: process.Replaced) -> tuple[str, ...]:
+        """End a server whose checks did not end, and start the one that it replaced. Return the actions."""
+        home, before = self._home, left.specification
+        if not self._check_mode:
+            home.stop()
+            try:
+                if before:
+                    home.start(before, left.models, self._options["ready_timeout_s"])
+            except FleetError:
+                home.stop()
+            home.set_unverified(None)
+        return (
+            "bring back the server that an interrupted run replaced with an unverified one"
+            if before
+            else "stop the server that an interrupted run did not verify",
         )
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +150,7 @@ class Backend:
             )
         if not self._check_mode:
             self._home.stop()
+            self._home.set_unverified(None)
             if absent:
                 self._home.remove(contained=False)
         return decision.result(server=self._server())
@@ -164,6 +187,7 @@ class Backend:
     def _replace(self, before: ServingConfiguration | None, wanted: ServingConfiguration, verified: bool) -> None:
         """Stop the server of the specification before, if there is one, and start the desired one. If that fails, start the previous one again."""
         home, timeout_s, stopped_at = self._home, self._options["ready_timeout_s"], time.monotonic()
+        home.begin(process.Replaced(before, self._served if before else ()))
         home.stop()
         try:
             home.start(wanted, self._models, timeout_s)
@@ -174,6 +198,7 @@ class Backend:
         except FleetError as fault:
             home.stop()
             if before is None:
+                home.set_unverified(None)
                 raise
             try:
                 home.start(before, self._served, timeout_s)
@@ -181,7 +206,9 @@ class Backend:
                 raise extended(
                     fault, f"The earlier server could not be started again either: {second.what}."
                 ) from second
+            home.set_unverified(None)
             raise extended(fault, "The earlier server was started again.", ServesOn) from fault
+        home.set_unverified(None)
         self._gap_s = round(time.monotonic() - stopped_at, 3) if before else None
 
     def _requested(self) -> Any:

@@ -5,6 +5,7 @@
 
 server.json  the specification that was last started
 server.pid   which process that is (written by the process itself)
+unverified   while the checks of that server have not ended: what it replaced
 server.log   its output, also before it was restarted; candidate.log: that of the last candidate
 models.pbtxt its models; candidate.pbtxt: the last candidate's
 """
@@ -20,7 +21,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
@@ -68,6 +69,14 @@ def packed(path: str | None) -> bytes:
     return program.pack(ENTRY)
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """What served before a server whose checks have not ended. specification: None if nothing did. models: as it served them."""
+
+    specification: ServingConfiguration | None = None
+    models: tuple[ModelConfiguration, ...] = ()
+
+
 class Home(ServerFolder):
     """The folder of an embedded server. Use it inside `with home.locked():`. packed: the server's program."""
 
@@ -99,6 +108,25 @@ class Home(ServerFolder):
         except FleetError:
             self._remember(before)  # A server that never served has no ports that the next one should keep.
             raise
+
+    def begin(self, replaced: Replaced) -> None:
+        """Record what serves before it is stopped for a server that is not verified. set_unverified(None) ends that."""
+        before = replaced.specification and replaced.specification.to_dict()
+        self.set_unverified(json.dumps([before, [one.to_dict() for one in replaced.models]]))
+
+    def interrupted(self) -> Replaced | None:
+        """Return what served before a killed run started a server whose checks did not end, or None if all servers were verified."""
+        record = self.unverified()
+        if record is None:
+            return None
+        try:
+            before, models = json.loads(record)
+            return Replaced(
+                before and ServingConfiguration.from_dict(before),
+                tuple(ModelConfiguration.from_dict(one) for one in models),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return Replaced()
 
     def _remember(self, specification: ServingConfiguration | None) -> None:
         if specification:

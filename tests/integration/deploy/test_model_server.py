@@ -416,6 +416,35 @@ def test_a_run_that_is_killed_with_its_candidate_up_leaves_what_serves(judged, d
     assert not any(map(lives, candidates)) and lives(doubling["pid"]) and doubles(doubling)
 
 
+def test_a_server_whose_checks_did_not_end_is_not_taken_for_a_verified_one(tmp_path, deployed):
+    """Runs are killed while the server starts in its final place; then once with an earlier server and once without."""
+    samples = {"samples": str(deployed / "samples.npz"), "reference": str(deployed / "samples.npz")}
+    wrong = {"model_base_path": str(deployed / "wrong"), "side_by_side": False}
+    with Host(tmp_path, deployed / "right") as host:
+        host.options.update(samples)
+
+        def pid(other_than=None):
+            """Return the process that the server's file names, or None."""
+            try:
+                found = json.loads(host.pid_file.read_text(encoding="utf-8"))[0]
+            except (OSError, ValueError):
+                return None
+            return found if found != other_than else None
+
+        first = host.killed(lambda _process: pid(), **wrong)
+        refused = host.run(**wrong)
+        assert refused.get("failed") and "agrees with the reference" in refused["msg"] and not lives(first)
+
+        _changed, server = host.server()
+        second = host.killed(lambda _process: pid(server["pid"]), **wrong)
+        assert lives(second) and host.run(check=True, **wrong)["changed"]
+        refused = host.run(**wrong)
+        assert refused.get("failed") and "agrees with the reference" in refused["msg"] and not lives(second)
+        assert refused["msg"].endswith("The earlier server was started again."), refused["msg"]
+        changed, again = host.server()
+        assert not changed and again["grpc_port"] == server["grpc_port"] and doubles(again)
+
+
 @pytest.fixture(scope="module")
 def converted(deployed, tmp_path_factory):
     """convert(model, form's folder, **options) publishes a TensorFlow Lite form of a model of the deployed ones; returns the version's path."""
