@@ -153,6 +153,18 @@ def test_a_first_deployment_that_fails_leaves_nothing_of_a_container(host):
     assert not (host.state / "servers" / host.name / "config").exists()
 
 
+def test_a_rollback_that_fails_can_be_repeated(host):
+    host.good()
+    kept = host.container()["Id"]
+    host.good(flags={"num_load_threads": 4})
+    host.publish("wrong")
+    said = host.refused(state="previous")
+    assert "agrees with the reference" in said and "The earlier server was started again" in said
+    assert host.roles() == {"serving": True, "previous": False} and host.container()["Id"] != kept
+    host.publish("right")
+    assert host.good(state="previous")["changed"] and host.container()["Id"] == kept
+
+
 def test_configurations_stay_however_the_state_directory_is_written(host):
     odd = {"state_directory": f"{host.state.parent}//{host.state.name}"}
     results = [host.good(flags={"num_load_threads": number}, **odd) for number in (3, 4)]

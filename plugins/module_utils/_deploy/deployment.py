@@ -257,7 +257,8 @@ class Deployment:
             self._judge(transaction.Step("verify", transaction.SERVING), self._id(transaction.SERVING))
             steps = transaction.finish(seen)
         except FleetError:
-            steps = transaction.bring_back(seen)
+            is_rollback = seen[transaction.REPLACED].predecessor == seen[transaction.SERVING].id
+            steps = transaction.bring_back(seen, keeps=is_rollback)
         for step in steps:
             self._do(step)
 
@@ -270,11 +271,14 @@ class Deployment:
                 transaction.Step("remove", role) for role in (transaction.CANDIDATE, transaction.NEXT) if role in seen
             ]
             if transaction.REPLACED in seen:
-                steps += transaction.bring_back(seen)
+                steps += transaction.bring_back(seen, keeps=not made)
             elif made and not self._served_before and transaction.SERVING in seen:
                 steps.append(transaction.Step("remove", transaction.SERVING))
             for step in steps:
-                self._do(step)
+                if step.verb == "stop":  # It failed, so nothing waits until it is drained.
+                    self._engine.stop(self._id(step.role), _STOP_GRACE_S)
+                else:
+                    self._do(step)
             self._folder.set_unverified(None)
             if not self._served_before:
                 return fault

@@ -248,9 +248,11 @@ def finish(seen: Roles) -> list[Step]:
     return [*steps, Step("rename", REPLACED, PREVIOUS)]
 
 
-def bring_back(seen: Roles, says: str | None = None) -> list[Step]:
-    """Return steps back to the replaced container after its successor failed or was not made."""
+def bring_back(seen: Roles, says: str | None = None, keeps: bool = False) -> list[Step]:
+    """Return steps back to the replaced container after its successor failed or was not made. keeps: the successor is the previous server, so it is kept."""
     steps = [Step("remove", SERVING)] if SERVING in seen else []
+    if steps and keeps and PREVIOUS not in seen:
+        steps = [Step("stop", SERVING), Step("rename", SERVING, PREVIOUS)]
     return [*steps, Step("rename", REPLACED, SERVING), Step("start", SERVING, says=says)]
 
 

@@ -123,6 +123,19 @@ def test_a_rollback_that_is_killed_after_any_step():
         assert set(recovered) == {SERVING, PREVIOUS} and recovered[SERVING].runs, f"after {steps[:done]}"
 
 
+def test_a_rollback_that_fails_keeps_the_earlier_server_for_another_one():
+    """Also where the run that undoes it is killed after any step."""
+    before = {SERVING: NEW, PREVIOUS: Seen("1", "exited", "old", "image")}
+    steps = transaction.to_previous(before, "its image")
+    failed = played(before, steps[: [step.verb for step in steps].index("check")])
+    back = transaction.bring_back(failed, keeps=True)
+    assert played(failed, back) == before
+    for done in range(len(back) + 1):
+        left = played(failed, back[:done])
+        recovered = played(left, transaction.recover(left))
+        assert {one.id for one in recovered.values()} == {"1", "2"}, f"after {back[:done]}"
+
+
 @pytest.mark.parametrize("side_by_side", [True, False])
 def test_what_served_before_a_deployment_is_kept_when_the_deployment_makes_its_server_again(side_by_side):
     """Also where a run is killed after any step."""
