@@ -59,6 +59,33 @@ def test_a_label_that_was_given_while_the_model_is_served_stays(host):
     assert changed["changed"]
     assert (answers(server, "stable"), answers(server, "canary")) == (doubled, tripled)
     assert not host.good(models=models(host, **STABLE), **change)["changed"]
+
+    # A rollback undoes the deployment, and no label that was moved after it.
+    moved = modules.call(
+        "model_version",
+        path=str(host.state / "models"),
+        version=2,
+        server={"port": server["grpc_port"], "model": "m"},
+        label="stable",
+        config_file=changed["server"]["model_config_file"],
+    )
+    assert not moved.get("failed"), moved
+    kept = "keep the label stable of m on version 2"
+    assert kept in host.good(check_mode=True, state="previous")["actions"]
+    back = host.good(state="previous")
+    assert kept in back["actions"] and (answers(server, "stable"), answers(server, "canary")) == (tripled, tripled)
+    described, asked = host.info()
+    assert described["models"][0]["labels"] == {"stable": 2, "canary": 2} and asked["models"][0]["drift"] == []
+    assert host.good(state="previous")["changed"] and answers(server, "stable") == tripled, "and forward again"
+    again = modules.call(
+        "model_version",
+        path=str(host.state / "models"),
+        version=1,
+        server={"port": server["grpc_port"], "model": "m"},
+        label="stable",
+        config_file=changed["server"]["model_config_file"],
+    )
+    assert not again.get("failed"), again
     host.engine.containers.get(host.name).restart()
     assert not host.good(models=models(host, **STABLE), **change)["changed"]
     assert answers(server, "canary") == tripled, "also after the engine started the server again"

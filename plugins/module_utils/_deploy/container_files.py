@@ -12,7 +12,7 @@ import itertools
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,22 @@ def write(
         os.makedirs(spec.grpc_socket_directory, mode=0o755, exist_ok=True)
         with contextlib.suppress(PermissionError):
             os.chown(spec.grpc_socket_directory, owner, -1, follow_symlinks=False)
+
+
+@contextlib.contextmanager
+def serving(models: Sequence[ModelConfiguration], folder: str | None) -> Iterator[None]:
+    """Make the stopped container with this folder serve these models when it starts; None: leave it as it is. If the block raises a FleetError, undo that."""
+    if folder is None:
+        yield
+        return
+    path = os.path.join(folder, MODELS_FILE)
+    before = shared_folders.read(path)
+    atomic_files.write_file(path, model_config.text(models).encode(), 0o444)
+    try:
+        yield
+    except FleetError:
+        atomic_files.write_file(path, before, 0o444)
+        raise
 
 
 def prune(directory: str, used: Collection[str | None]) -> None:

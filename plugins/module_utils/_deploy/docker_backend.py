@@ -157,13 +157,15 @@ class Backend:
             return self._left(recovery, seen)
         if not transaction.can_go_back(seen, undone):
             raise replicas.none_before(name, undone)
-        then = server_containers.described(self._engine.inspect(seen[transaction.PREVIOUS].id))
+        kept = self._engine.inspect(seen[transaction.PREVIOUS].id)
+        then = server_containers.described(kept)
         if then is None:
             raise FleetError(
                 "cannot read the labels of the earlier server",
                 where=name,
                 remedy="Deploy the server that you want instead.",
             )
+        earlier, (then, labels) = then.models, self._with_labels_since(then, kept, seen)
         before = seen[transaction.PREVIOUS]
         wanted_versions = {model.name: expected_answers.versions(model) for model in then.models}
         steps = transaction.to_previous(
@@ -177,17 +179,44 @@ class Backend:
         actions = self._batch(then)
         if not self._check_mode:
             try:
-                work.carry_out(steps, seen)
+                folder = server_containers.config_folder(kept) if then.models != earlier else None
+                with container_files.serving(then.models, folder):
+                    work.carry_out(steps, seen)
             except FleetError:
                 self._batch(now)
                 raise
         decision = self._decision(recovery, steps, now, then, True)
         return self._result(
-            replace(decision, actions=actions + decision.actions),
+            replace(decision, actions=(*actions, *decision.actions, *labels)),
             then,
             work,
             seen[transaction.PREVIOUS].digest,
         )
+
+    def _with_labels_since(
+        self, then: ServingConfiguration, kept: Mapping[str, Any], seen: Roles
+    ) -> tuple[ServingConfiguration, list[str]]:
+        """Return (the previous server with the labels that were moved since it was replaced, if it can serve their versions; sentences about its labels).
+
+        kept: its inspected container.
+        """
+        current = self._engine.inspect(seen[transaction.SERVING].id)
+        now, served = self._described(seen), server_containers.described(current)
+        described = container_labels.described(kept["Config"]["Labels"]) or then
+        if now is None or served is None:
+            return then, []
+        models = []
+        moved = model_config.rolled_back(then.models, described.models, now.models, served.models)
+        for earlier, one in zip(then.models, moved):
+            try:
+                expected_answers.versions(one)
+                models.append(one)
+            except FleetError:
+                models.append(earlier)
+        return replace(then, models=tuple(models)), [
+            *model_config.label_sentences(models, then.models, served.models),
+            *model_config.labels_set_again(models, served.models),
+        ]
 
     def _batch(self, server: ServingConfiguration | None) -> tuple[str, ...]:
         """Write the batching parameters that a server reads when it starts into the versions of its models. Return the actions. Only warn if it fails."""
