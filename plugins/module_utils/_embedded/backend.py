@@ -207,8 +207,10 @@ class Backend:
                     fault, f"The earlier server could not be started again either: {second.what}."
                 ) from second
             home.set_unverified(None)
+            home.forget_others(before)
             raise extended(fault, "The earlier server was started again.", ServesOn) from fault
         home.set_unverified(None)
+        home.forget_others(wanted)
         self._gap_s = round(time.monotonic() - stopped_at, 3) if before else None
 
     def _requested(self) -> Any:

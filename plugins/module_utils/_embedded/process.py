@@ -8,6 +8,7 @@ server.pid   which process that is (written by the process itself)
 unverified   while the checks of that server have not ended: what it replaced
 server.log   its output, also before it was restarted; candidate.log: that of the last candidate
 models.pbtxt its models; candidate.pbtxt: the last candidate's
+batching.*   its batching parameters, by their digest
 """
 
 from __future__ import annotations
@@ -33,11 +34,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
     shared_folders,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import failure_diagnosis, host_resources
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    container_files,
+    failure_diagnosis,
+    host_resources,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    BATCHING_FILE,
     MODELS_FILE,
     ServingConfiguration,
 )
@@ -46,6 +52,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_con
 ENTRY = "_embedded.server.main"  # not imported: it loads NumPy and gRPC, and Ansible would send it to hosts with a container engine
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
+_BATCHING = "batching."
 _KEPT_LOG_BYTES = _READ_LOG_BYTES = 4 << 20
 _TELLING = re.compile(
     r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called"
@@ -207,7 +214,7 @@ class Home(ServerFolder):
         with os.fdopen(shared_folders.open_file(log.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as stream:
             try:
                 return subprocess.Popen(
-                    specifications.command(wanted, path, models_path),
+                    specifications.command(wanted, path, models_path, self._batching_of(wanted)),
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=subprocess.STDOUT,
@@ -222,6 +229,26 @@ class Home(ServerFolder):
                     where="python",
                     remedy="Set python to a Python interpreter that exists.",
                 ) from fault
+
+    def _batching_of(self, wanted: ServingConfiguration) -> str | None:
+        """Return the path of a copy of a server's batching parameters. A later run may change the file, and then start this server again."""
+        digest = wanted.files.get(BATCHING_FILE)
+        if not digest or not wanted.batching_parameters_file:
+            return None
+        copy = self.path(f"{_BATCHING}{digest}")
+        if not os.path.exists(copy):
+            with contextlib.suppress(OSError):
+                content = shared_folders.read(wanted.batching_parameters_file, lent=True)
+                if container_files.digests({BATCHING_FILE: content})[BATCHING_FILE] == digest:
+                    atomic_files.write_file(copy, content)
+        return copy if os.path.exists(copy) else None
+
+    def forget_others(self, wanted: ServingConfiguration) -> None:
+        """Remove the batching parameters of other servers than this one, which is verified."""
+        for name in os.listdir(self.directory):
+            if name.startswith(_BATCHING) and name != f"{_BATCHING}{wanted.files.get(BATCHING_FILE)}":
+                with contextlib.suppress(OSError):
+                    os.unlink(self.path(name))
 
     def _begin(self) -> None:
         """Record the process id in the new process before it becomes the server, so that later runs find it even if its starter is killed."""

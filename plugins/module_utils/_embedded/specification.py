@@ -48,11 +48,17 @@ def check(specification: ServingConfiguration) -> ServingConfiguration:
     return specification
 
 
-def command(specification: ServingConfiguration, program_path: str, models_path: str) -> list[str]:
-    """Return the server's command line. program_path, models_path: of its program and of the file of its models."""
+def command(
+    specification: ServingConfiguration, program_path: str, models_path: str, batching_path: str | None = None
+) -> list[str]:
+    """Return the server's command line.
+
+    program_path, models_path, batching_path: of its program, of the file of its models, of a copy of its batching
+    parameters.
+    """
     files = {MODELS_FILE: models_path}
     if specification.batching_parameters_file:
-        files[BATCHING_FILE] = specification.batching_parameters_file
+        files[BATCHING_FILE] = batching_path or specification.batching_parameters_file
     place = derived_flags.Place(specification.grpc_port, specification.rest_port or 0, files)
     return [specification.python or "", program_path] + [
         f"--{name}={server_options.spelt(value)}"

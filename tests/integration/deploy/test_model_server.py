@@ -331,8 +331,17 @@ def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, 
         and wrong["msg"].endswith("The earlier server was started again.")
     )
     assert wrong["fault"]["serves"] and not lives(server["pid"])
+
+    batching.write_text("max_batch_size { value: 6 }\n", encoding="utf-8")
+    assert host.run(flags=CONTRADICTION, side_by_side=False, **options)["fault"]["serves"]
+    words = Path(f"/proc/{json.loads(host.pid_file.read_text(encoding='utf-8'))[0]}/cmdline").read_text().split("\0")
+    (read,) = [word.partition("=")[2] for word in words if word.startswith("--batching_parameters_file=")]
+    assert "value: 4" in Path(read).read_text(encoding="utf-8"), "the parameters of the server that came back"
+    batching.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
     changed, restored = host.server(**options)
     assert not changed and answers(restored)
+    kept = [path.name for path in host.pid_file.parent.iterdir() if path.name.startswith("batching")]
+    assert kept == [Path(read).name]
 
     host.run(state="stopped", **options)
     assert not lives(restored["pid"]) and host.run(grpc_port=port, flags=CONTRADICTION)["failed"]

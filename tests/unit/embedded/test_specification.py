@@ -95,6 +95,7 @@ def test_command_and_environment():
         "TFSERVING_EMBEDDED_IDLE_EXIT_S": "60.0",
         "TFSERVING_EMBEDDED_RELOAD_BELOW": '["/srv/models/digits"]',
     }
+    assert "--batching_parameters_file=/state/copy" in specification.command(GOOD, "p", "m", "/state/copy")
     plain = replace(GOOD, rest_port=None, batching_parameters_file=None, files={}, flags={}, idle_exit_s=None)
     assert specification.command(plain, "p", "m")[2:] == [
         "--port=8500",
