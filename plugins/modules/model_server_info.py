@@ -57,7 +57,8 @@ RETURN = r"""
 unseen:
   description:
     - Why the servers in containers cannot be seen. They are then not in RV(servers). Null if all servers can be seen.
-    - Possible reasons are that this account may not use the engine's socket, that its Python has no Docker SDK, or that the given engine does not answer.
+    - Possible reasons are that this account may not use the engine's socket, that its Python has no Docker SDK, or that the engine does not answer.
+    - Without an engine that answers, it is null unless O(engine_socket) or C(DOCKER_HOST) names one, or O(state_directory) has configurations of containers.
   returned: success
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"
@@ -156,13 +157,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 
 def work(module):
     """Return the module's result."""
-    embedded = [
-        _embedded(path)
-        for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))
-    ]
-    contained, unseen, unfinished = current_servers.in_containers(module.params["engine_socket"])
+    folders = os.path.join(module.params["state_directory"], "servers", "*")
+    embedded = [_embedded(path) for path in glob.glob(os.path.join(folders, "server.json"))]
+    contained, unseen, unfinished = current_servers.in_containers(
+        module.params["engine_socket"], are_known=bool(glob.glob(os.path.join(folders, "config")))
+    )
     # Deployments of another state directory are not finished or undone from here.
-    own = {os.path.basename(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*"))}
+    own = {os.path.basename(path) for path in glob.glob(folders)}
     unfinished = [name for name in unfinished if name in own]
     for server in contained:
         if server["name"] not in own:

@@ -19,17 +19,21 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import ru
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.running_server import RunningServer
 
 
-def in_containers(socket: str | None = None) -> tuple[list[RunningServer], str | None, list[str]]:
-    """Return (the servers in containers, None, names of those that a killed run left unfinished), or ([], why they are not visible to this user, []).
+def in_containers(
+    socket: str | None = None, are_known: bool = False
+) -> tuple[list[RunningServer], str | None, list[str]]:
+    """Return (the servers in containers, None, names of those that a killed run left unfinished), or ([], why they are not visible now, []).
 
-    Servers are as running_server.py describes them. The list is empty if no engine runs and the user did not name one.
+    are_known: whether containers of servers were made on this host. Servers are as running_server.py describes them.
+    The list is empty if no engine answers, none was made, and the user did not name an engine.
     """
     found = sockets.find(Files(), socket, sockets.PATIENT_S)
     if not found["answers"]:
         place = found["socket"]
         is_denied = place and os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK)
         is_named = socket or os.environ.get("DOCKER_HOST")
-        return [], f"cannot see servers in containers: {found['reason']}" if is_denied or is_named else None, []
+        reason = f"cannot see servers in containers: {found['reason'] or 'no container engine answers'}"
+        return [], reason if is_denied or is_named or are_known else None, []
     fault = engine.sdk_fault()
     if fault:
         return [], f"cannot see servers in containers: {fault}", []
