@@ -70,6 +70,13 @@ unfinished:
   type: list
   elements: str
   sample: []
+last_attempt:
+  description:
+    - Last deployment that changed a server of O(state_directory) or failed there, C(id) and C(at), or null. If no server has this C(deployment), it failed or
+      was killed, it was rolled back, or its servers were removed. An embedded server does not record its deployment.
+  returned: success
+  type: dict
+  sample: {id: monday, at: "2026-03-02T10:00:00Z"}
 servers:
   description: Servers on the host, by name.
   returned: success
@@ -146,7 +153,7 @@ import os
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import attempts, current_servers
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import as_served
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
@@ -169,7 +176,13 @@ def work(module):
         if server["name"] not in own:
             server["deployment"] = server["previous_deployment"] = None
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
-    result = {"changed": False, "servers": servers, "unseen": unseen, "unfinished": unfinished}
+    result = {
+        "changed": False,
+        "servers": servers,
+        "unseen": unseen,
+        "unfinished": unfinished,
+        "last_attempt": attempts.last(module.params["state_directory"]),
+    }
     if module.params["ask"]:  # Importing the clients would take most of the time of calls that do not need them.
         from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import server_answers
 

@@ -225,7 +225,7 @@ class Names:
 
     def remove(self):
         for server in self.names.values():
-            for role in ("", ".previous"):
+            for role in ("", ".previous", ".replaced"):
                 with contextlib.suppress(docker.errors.NotFound):
                     self._host.engine.containers.get(f"{server}{role}").remove(force=True, v=True)
 
@@ -244,6 +244,52 @@ def test_the_playbook_undoes_the_last_deployment_where_it_arrived(host):
         assert changed == {"one": 1, "two": 0} and names.containers() == first, said[-4000:]
         assert f"deployment {' '.join(reversed(first['one'][1].split()))}" in said, "what it went back to"
         assert names.play("rollback")[0] == {"one": 0, "two": 0} and names.containers() == first
+    finally:
+        names.remove()
+
+
+def test_a_rollback_after_a_deployment_that_failed_undoes_none_before_it(host):
+    names = Names(host)
+    try:
+        names.play("deploy")
+        names.play("deploy", tfserving_flags={"num_load_threads": 4})
+        before = names.containers()
+        (moment_and_id,) = {made for _id, made in before.values()}
+        last = moment_and_id.split()[1]
+
+        wrong = {
+            "tfs_server_model_base_path": host.publish("wrong", "other"),
+            "tfs_server_samples": host.options["samples"],
+            "tfs_server_reference": host.options["reference"],
+        }
+        for named in ({}, {"tfserving_deployment": "failed"}):
+            said = names.play("deploy", fails=True, **wrong, **named)[1]
+            assert "agrees with the reference" in said and names.containers() == before, said[-4000:]
+            changed, said = names.play("rollback", **named)
+            assert changed == {"one": 0, "two": 0} and names.containers() == before, said[-4000:]
+            assert f"To undo an earlier deployment: -e tfserving_deployment={last}" in said
+        changed, said = names.play("rollback", tfserving_deployment=last)
+        assert changed == {"one": 1, "two": 1}, said[-4000:]
+    finally:
+        names.remove()
+
+
+def test_a_rollback_brings_back_what_a_killed_deployment_stopped(host):
+    """It is killed after it stopped the current server, and before the next one has its name. That is the only server of this inventory."""
+    names = Names(host)
+    names.names.pop("two")
+    try:
+        names.play("deploy")
+        names.play("deploy", tfserving_flags={"num_load_threads": 4})
+        before = names.containers()
+        container = host.engine.containers.get(names.names["one"])
+        container.stop(timeout=10)
+        container.rename(f"{names.names['one']}.replaced")
+        (host.state / "servers" / ".attempt.json").write_text('{"id": "killed", "at": "2999-01-01T00:00:00Z"}')
+        changed, said = names.play("rollback")
+        assert changed == {"one": 1} and names.containers() == before, said[-4000:]
+        assert host.engine.containers.get(names.names["one"]).status == "running"
+        assert names.play("rollback")[0] == {"one": 0} and names.containers() == before
     finally:
         names.remove()
 

@@ -13,6 +13,7 @@ import signal
 import time
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import attempts
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import Engine
 from ansible_collections.tfserving.fleet.tests.docker.local_host import LocalHost, doubles, pids
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import SERVER
@@ -54,11 +55,13 @@ def unchanging(look, for_s=2):
 def test_a_killed_run_is_finished_or_undone_by_the_next(killed, moment):
     host, server = killed
     number = 3 + list(MOMENTS).index(moment)
-    options = {"flags": {"num_load_threads": number}}
+    deployment = {"id": moment.replace(" ", "-"), "at": "2026-03-01T10:00:00Z"}
+    options = {"flags": {"num_load_threads": number}, "deployment": deployment}
     process = host.start(**options)
     until(lambda: MOMENTS[moment] <= set(host.roles()) or not process.runs, pause_s=0.002)
     process.kill()
     left = unchanging(host.roles)
+    assert attempts.last(str(host.state)) == deployment, "also for a rollback that comes next"
     # A run that cannot work comes first: it, too, begins with bringing back what served.
     if "replaced" in left:
         assert "enable_baching" in host.refused(flags={"enable_baching": True})

@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    attempts,
     replicas,
     requested,
     server_containers,
@@ -41,7 +42,20 @@ _OF_CONTAINERS: dict[str, Any] = {
 
 
 def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], Any]) -> dict[str, Any]:
-    """Return the module's result. embedded: a function that returns the module with the embedded server's Backend, which is on a higher floor.
+    """Return the module's result, and record a deployment that fails. embedded: a function that returns the module with the embedded server's Backend,
+    which is on a higher floor.
+    """
+    try:
+        return _work(options, check_mode, embedded)
+    except Exception:
+        if options["state"] in server_options.SERVING and os.path.isabs(options["state_directory"]) and not check_mode:
+            with contextlib.suppress(OSError, FleetError):
+                attempts.remember(options)
+        raise
+
+
+def _work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], Any]) -> dict[str, Any]:
+    """Return the module's result.
 
     Only the backend in use is imported, because a run that changes nothing would spend most of its time on the import
     of the other one.

@@ -17,6 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    attempts,
     candidate_memory,
     checks,
     container,
@@ -128,6 +129,8 @@ class Backend:
         if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
             work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
         if not self._check_mode:
+            if makes:
+                attempts.remember(options)
             if makes and image is None:
                 self._refuse_incompatible(spec, self._pull())
             work.carry_out(steps, seen)

@@ -20,6 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    attempts,
     container_files,
     host_resources,
     requested,
@@ -84,6 +85,7 @@ class Backend:
             decision = replace(decision, actions=(*decision.actions, *labels))
             host_resources.refuse_used_ports(wanted, own)
         if decision.changed and not self._check_mode:
+            attempts.remember(options)
             self._ask_for(serving)
             if side_by_side:
                 self._check_candidate(wanted)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,64 @@ pytest.importorskip("ansible")
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
 from ansible_collections.tfserving.fleet.plugins.modules import model_server_info
+from ansible_collections.tfserving.fleet.tests.support import modules
+
+FIRST, SECOND, THIRD = ({"id": name, "at": f"2026-03-0{number}T10:00:00Z"} for number, name in enumerate("abc", 1))
+
+
+class State:
+    """A state directory on this host, where no deployment succeeds."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self._options = {
+            "name": "m",
+            "backend": "embedded",
+            "embedded_allow_root": True,
+            "python": sys.executable,
+            "model_name": "m",
+            "model_base_path": str(directory / "no-model"),
+            "state_directory": str(directory / "state"),
+        }
+
+    def run(self, **options):
+        return modules.call("model_server", **dict(self._options, **options))
+
+    def fails(self, **options):
+        result = self.run(**options)
+        assert result.get("failed"), result
+
+    def last_attempt(self):
+        return modules.call(
+            "model_server_info", state_directory=self.directory / "state", engine_socket="/nonexistent.sock"
+        )["last_attempt"]
+
+
+def test_a_deployment_that_fails_is_the_last_attempt(tmp_path):
+    """Or else a rollback, which undoes the last deployment, would undo the one before it."""
+    state = State(tmp_path)
+    state.run(deployment=FIRST, check=True)
+    state.run(deployment=FIRST, check=True, tolerance=-1)
+    assert state.last_attempt() is None, "check mode changes nothing"
+    state.fails(deployment=FIRST)
+    assert state.last_attempt() == FIRST
+    state.fails(deployment=SECOND, backend="docker", image="tensorflow/serving:2.20.0", engine_socket="/none.sock")
+    assert state.last_attempt() == SECOND, "without an engine"
+    state.fails()
+    state.fails(deployment=THIRD, state="previous")
+    assert state.last_attempt() == SECOND, "only a deployment counts"
+    state.fails(deployment=THIRD, tolerance=-1)
+    assert state.last_attempt() == THIRD, "before the server is known"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": 1, "at": "x"}', '{"id": "x", "at": null}', "\x00"])
+def test_an_attempt_that_cannot_be_read_is_one_clear_line(tmp_path, text):
+    state = State(tmp_path)
+    state.fails(deployment=FIRST)
+    (path,) = (tmp_path / "state").rglob("*attempt*")
+    path.write_text(text, encoding="utf-8")
+    result = modules.call("model_server_info", state_directory=tmp_path / "state", engine_socket="/nonexistent.sock")
+    assert result["failed"] and str(path) in result["msg"] and "\n" not in result["msg"], result
 
 
 @pytest.mark.parametrize("reason", [None, "no socket of a container engine is there"])
