@@ -147,25 +147,16 @@ asked:
 """
 
 import glob
-import json
 import os
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file, shared_folders
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import attempts, current_servers
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import as_served
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
-    MODELS_FILE,
-    ServingConfiguration,
-)
 
 
 def work(module):
     """Return the module's result."""
     folders = os.path.join(module.params["state_directory"], "servers", "*")
-    embedded = [_embedded(path) for path in glob.glob(os.path.join(folders, "server.json"))]
+    embedded = current_servers.embedded(module.params["state_directory"])
     contained, unseen, unfinished = current_servers.in_containers(
         module.params["engine_socket"], are_known=bool(glob.glob(os.path.join(folders, "config")))
     )
@@ -188,19 +179,6 @@ def work(module):
 
         result["asked"] = [server_answers.asked(server) for server in servers if server["state"] == "started"]
     return result
-
-
-def _embedded(path):
-    try:
-        configuration = ServingConfiguration.from_dict(json.loads(shared_folders.read(path)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
-        raise FleetError(
-            f"cannot read the state of a server ({fault})",
-            where=path,
-            remedy="Deploy the server again, or remove it with state: absent.",
-        ) from fault
-    lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
-    return running_server.running(as_served(configuration, os.path.join(os.path.dirname(path), MODELS_FILE)), lives)
 
 
 def main():

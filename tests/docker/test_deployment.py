@@ -304,3 +304,11 @@ def test_a_port_that_is_taken(deployed):
                 grpc_port=port, check_mode=check_mode, **WITH_SECRET
             )
     assert doubles(result["server"]) and host.roles() == {"serving": True}
+
+
+def test_a_port_of_a_server_with_another_name(deployed):
+    """The first model was renamed, and so the server: a second server on another port would leave the clients with the old one."""
+    host, result = deployed
+    for option in ("grpc_port", "rest_port"):
+        said = host.refused(name=f"{host.name}-renamed", **{option: result["server"][option]})
+        assert f"by container {host.name}" in said and f"Set name: {host.name} (tfs_server_name of the role)" in said

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     container,
     container_files,
     container_labels,
+    current_servers,
     deployment,
     expected_answers,
     host_resources,
@@ -426,7 +428,8 @@ class Backend:
         for role in (transaction.SERVING, transaction.REPLACED):
             current = self._described({transaction.SERVING: now[role]}) if role in now and now[role].runs else None
             own += [current.grpc_port, current.rest_port] if current else []
-        host_resources.refuse_used_ports(spec, own=own, container_on=self._engine.container_on)
+        server_on = functools.partial(current_servers.name_on, self._options)
+        host_resources.refuse_used_ports(spec, own, self._engine.container_on, server_on)
         if image:
             self._refuse_incompatible(spec, image)
 

@@ -9,6 +9,7 @@ its time on these imports.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -81,9 +82,11 @@ class Backend:
         side_by_side = serving is not None and not is_same and self._side_by_side()
         decision = specifications.decide_started(wanted, before, runs, side_by_side)
         if decision.changed:
+            from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
+
             labels = model_config.label_sentences(self._models, wanted.models, served)
             decision = replace(decision, actions=(*decision.actions, *labels))
-            host_resources.refuse_used_ports(wanted, own)
+            host_resources.refuse_used_ports(wanted, own, server_on=functools.partial(current_servers.name_on, options))
         if decision.changed and not self._check_mode:
             attempts.remember(options)
             self._ask_for(serving)

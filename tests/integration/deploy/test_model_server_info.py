@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -12,7 +14,9 @@ import pytest
 
 pytest.importorskip("ansible")
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import sockets
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 from ansible_collections.tfserving.fleet.plugins.modules import model_server_info
 from ansible_collections.tfserving.fleet.tests.support import modules
 
@@ -72,6 +76,28 @@ def test_an_attempt_that_cannot_be_read_is_one_clear_line(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     result = modules.call("model_server_info", state_directory=tmp_path / "state", engine_socket="/nonexistent.sock")
     assert result["failed"] and str(path) in result["msg"] and "\n" not in result["msg"], result
+
+
+def test_a_port_of_another_server_is_refused_with_its_name(tmp_path):
+    """Another port would leave the models of that server where clients expect the new ones."""
+    program = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        try:
+            port = int(other.stdout.readline())
+            folder = tmp_path / "state" / "servers" / "shop"
+            folder.mkdir(parents=True)
+            shop = ServingConfiguration("shop", backend="embedded", address="127.0.0.1", grpc_port=port)
+            (folder / "server.json").write_text(json.dumps(shop.to_dict()), encoding="utf-8")
+            (folder / "server.pid").write_text(json.dumps([other.pid, pid_file.birth_of(other.pid)]), encoding="utf-8")
+            result = State(tmp_path).run(grpc_port=port)
+        finally:
+            other.kill()
+    assert f"grpc_port: port {port} of 127.0.0.1 cannot be used" in result["msg"]
+    assert "Set name: shop (tfs_server_name of the role) to update that server" in result["msg"]
 
 
 @pytest.mark.parametrize("reason", [None, "no socket of a container engine is there"])
