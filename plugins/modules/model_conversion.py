@@ -304,6 +304,12 @@ path:
   returned: success
   type: str
   sample: /srv/models/digits/tflite_dynamic_range/1
+newer:
+  description: Published versions with a higher number, ascending. A server without C(version_policy) serves the highest one of its variant.
+  returned: success
+  type: list
+  elements: int
+  sample: []
 gates:
   description: Results of the checks. Null for V(none).
   returned: success

@@ -66,6 +66,8 @@ options:
     description:
       - Backend that serves. V(auto) is V(docker) if O(image), O(release) or O(engine_socket) is given, V(embedded) otherwise.
       - V(docker) fails on a host without a container engine. The embedded server does not replace TensorFlow Serving there.
+      - Each backend refuses, in every O(state), a name whose server runs with the other one, so nothing is replaced or removed by mistake. To change the
+        backend of a server, first remove it with the backend that it has.
     type: str
     choices: [auto, docker, embedded]
     default: auto

@@ -57,7 +57,8 @@ RETURN = r"""
 unseen:
   description:
     - Why the servers in containers cannot be seen. They are then not in RV(servers). Null if all servers can be seen.
-    - Possible reasons are that this account may not use the engine's socket, that its Python has no Docker SDK, or that the given engine does not answer.
+    - Possible reasons are that this account may not use the engine's socket, that its Python has no Docker SDK, or that the engine does not answer.
+    - Without an engine that answers, it is null unless O(engine_socket) or C(DOCKER_HOST) names one, or O(state_directory) has configurations of containers.
   returned: success
   type: str
   sample: "servers in containers cannot be seen: /var/run/docker.sock: permission denied"
@@ -69,6 +70,13 @@ unfinished:
   type: list
   elements: str
   sample: []
+last_attempt:
+  description:
+    - Last deployment that changed a server of O(state_directory) or failed there, C(id) and C(at), or null. If no server has this C(deployment), it failed or
+      was killed, it was rolled back, or its servers were removed. An embedded server does not record its deployment.
+  returned: success
+  type: dict
+  sample: {id: monday, at: "2026-03-02T10:00:00Z"}
 servers:
   description: Servers on the host, by name.
   returned: success
@@ -139,54 +147,38 @@ asked:
 """
 
 import glob
-import json
 import os
 
-from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file, shared_folders
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.shell import FleetModule, run
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import as_served
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
-from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
-    MODELS_FILE,
-    ServingConfiguration,
-)
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import attempts, current_servers
 
 
 def work(module):
     """Return the module's result."""
-    embedded = [
-        _embedded(path)
-        for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*", "server.json"))
-    ]
-    contained, unseen, unfinished = current_servers.in_containers(module.params["engine_socket"])
+    folders = os.path.join(module.params["state_directory"], "servers", "*")
+    embedded = current_servers.embedded(module.params["state_directory"])
+    contained, unseen, unfinished = current_servers.in_containers(
+        module.params["engine_socket"], are_known=bool(glob.glob(os.path.join(folders, "config")))
+    )
     # Deployments of another state directory are not finished or undone from here.
-    own = {os.path.basename(path) for path in glob.glob(os.path.join(module.params["state_directory"], "servers", "*"))}
+    own = {os.path.basename(path) for path in glob.glob(folders)}
     unfinished = [name for name in unfinished if name in own]
     for server in contained:
         if server["name"] not in own:
             server["deployment"] = server["previous_deployment"] = None
     servers = sorted(embedded + contained, key=lambda server: (server["name"], server["backend"]))
-    result = {"changed": False, "servers": servers, "unseen": unseen, "unfinished": unfinished}
+    result = {
+        "changed": False,
+        "servers": servers,
+        "unseen": unseen,
+        "unfinished": unfinished,
+        "last_attempt": attempts.last(module.params["state_directory"]),
+    }
     if module.params["ask"]:  # Importing the clients would take most of the time of calls that do not need them.
         from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import server_answers
 
         result["asked"] = [server_answers.asked(server) for server in servers if server["state"] == "started"]
     return result
-
-
-def _embedded(path):
-    try:
-        configuration = ServingConfiguration.from_dict(json.loads(shared_folders.read(path)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
-        raise FleetError(
-            f"cannot read the state of a server ({fault})",
-            where=path,
-            remedy="Deploy the server again, or remove it with state: absent.",
-        ) from fault
-    lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
-    return running_server.running(as_served(configuration, os.path.join(os.path.dirname(path), MODELS_FILE)), lives)
 
 
 def main():

@@ -214,6 +214,12 @@ published:
   returned: success
   type: bool
   sample: true
+newer:
+  description: Published versions with a higher number, ascending. A server without C(version_policy) serves the highest one.
+  returned: O(state=present)
+  type: list
+  elements: int
+  sample: []
 pruned:
   description: Versions that were removed because of O(keep).
   returned: success

@@ -59,6 +59,33 @@ def test_a_label_that_was_given_while_the_model_is_served_stays(host):
     assert changed["changed"]
     assert (answers(server, "stable"), answers(server, "canary")) == (doubled, tripled)
     assert not host.good(models=models(host, **STABLE), **change)["changed"]
+
+    # A rollback undoes the deployment, and no label that was moved after it.
+    moved = modules.call(
+        "model_version",
+        path=str(host.state / "models"),
+        version=2,
+        server={"port": server["grpc_port"], "model": "m"},
+        label="stable",
+        config_file=changed["server"]["model_config_file"],
+    )
+    assert not moved.get("failed"), moved
+    kept = "keep the label stable of m on version 2"
+    assert kept in host.good(check_mode=True, state="previous")["actions"]
+    back = host.good(state="previous")
+    assert kept in back["actions"] and (answers(server, "stable"), answers(server, "canary")) == (tripled, tripled)
+    described, asked = host.info()
+    assert described["models"][0]["labels"] == {"stable": 2, "canary": 2} and asked["models"][0]["drift"] == []
+    assert host.good(state="previous")["changed"] and answers(server, "stable") == tripled, "and forward again"
+    again = modules.call(
+        "model_version",
+        path=str(host.state / "models"),
+        version=1,
+        server={"port": server["grpc_port"], "model": "m"},
+        label="stable",
+        config_file=changed["server"]["model_config_file"],
+    )
+    assert not again.get("failed"), again
     host.engine.containers.get(host.name).restart()
     assert not host.good(models=models(host, **STABLE), **change)["changed"]
     assert answers(server, "canary") == tripled, "also after the engine started the server again"
@@ -198,7 +225,7 @@ class Names:
 
     def remove(self):
         for server in self.names.values():
-            for role in ("", ".previous"):
+            for role in ("", ".previous", ".replaced"):
                 with contextlib.suppress(docker.errors.NotFound):
                     self._host.engine.containers.get(f"{server}{role}").remove(force=True, v=True)
 
@@ -217,6 +244,52 @@ def test_the_playbook_undoes_the_last_deployment_where_it_arrived(host):
         assert changed == {"one": 1, "two": 0} and names.containers() == first, said[-4000:]
         assert f"deployment {' '.join(reversed(first['one'][1].split()))}" in said, "what it went back to"
         assert names.play("rollback")[0] == {"one": 0, "two": 0} and names.containers() == first
+    finally:
+        names.remove()
+
+
+def test_a_rollback_after_a_deployment_that_failed_undoes_none_before_it(host):
+    names = Names(host)
+    try:
+        names.play("deploy")
+        names.play("deploy", tfserving_flags={"num_load_threads": 4})
+        before = names.containers()
+        (moment_and_id,) = {made for _id, made in before.values()}
+        last = moment_and_id.split()[1]
+
+        wrong = {
+            "tfs_server_model_base_path": host.publish("wrong", "other"),
+            "tfs_server_samples": host.options["samples"],
+            "tfs_server_reference": host.options["reference"],
+        }
+        for named in ({}, {"tfserving_deployment": "failed"}):
+            said = names.play("deploy", fails=True, **wrong, **named)[1]
+            assert "agrees with the reference" in said and names.containers() == before, said[-4000:]
+            changed, said = names.play("rollback", **named)
+            assert changed == {"one": 0, "two": 0} and names.containers() == before, said[-4000:]
+            assert f"To undo an earlier deployment: -e tfserving_deployment={last}" in said
+        changed, said = names.play("rollback", tfserving_deployment=last)
+        assert changed == {"one": 1, "two": 1}, said[-4000:]
+    finally:
+        names.remove()
+
+
+def test_a_rollback_brings_back_what_a_killed_deployment_stopped(host):
+    """It is killed after it stopped the current server, and before the next one has its name. That is the only server of this inventory."""
+    names = Names(host)
+    names.names.pop("two")
+    try:
+        names.play("deploy")
+        names.play("deploy", tfserving_flags={"num_load_threads": 4})
+        before = names.containers()
+        container = host.engine.containers.get(names.names["one"])
+        container.stop(timeout=10)
+        container.rename(f"{names.names['one']}.replaced")
+        (host.state / "servers" / ".attempt.json").write_text('{"id": "killed", "at": "2999-01-01T00:00:00Z"}')
+        changed, said = names.play("rollback")
+        assert changed == {"one": 1} and names.containers() == before, said[-4000:]
+        assert host.engine.containers.get(names.names["one"]).status == "running"
+        assert names.play("rollback")[0] == {"one": 0} and names.containers() == before
     finally:
         names.remove()
 

@@ -15,6 +15,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file
 from ansible_collections.tfserving.fleet.tests.docker.local_host import LocalHost, doubles, pids
 from ansible_collections.tfserving.fleet.tests.docker.testbed import images
 from ansible_collections.tfserving.fleet.tests.docker.waiting import until
@@ -125,6 +126,51 @@ def test_a_server_is_stopped_started_and_removed(host):
     assert doubles(host.good()["server"])
     assert host.good(state="absent", check_mode=True)["changed"] and host.roles()["serving"]
     assert host.good(state="absent")["changed"] and host.roles() == {} and not host.good(state="absent")["changed"]
+
+
+def test_the_files_of_an_embedded_server_of_this_name_stay(host):
+    """A real process takes the place of the embedded server's, as its file names it."""
+    folder = host.state / "servers" / host.name
+    folder.mkdir(parents=True)
+    pid = os.getpid()
+    (folder / "server.pid").write_text(json.dumps([pid, pid_file.birth_of(pid)]), encoding="utf-8")
+    for state in ("started", "stopped", "absent"):
+        assert "an embedded server of this name is running" in host.refused(state=state)
+    assert (folder / "server.pid").exists() and host.roles() == {}
+
+
+def test_absent_removes_the_files_and_says_so(host):
+    host.good()
+    host.remove()
+    removed = host.good(state="absent")
+    assert removed["changed"] and removed["actions"] == [f"remove the files of the server {host.name}"]
+    assert not host.good(state="absent")["changed"] and not (host.state / "servers" / host.name).exists()
+
+
+def test_a_first_deployment_that_fails_leaves_nothing_of_a_container(host):
+    host.publish("wrong")
+    assert "agrees with the reference" in host.refused()
+    assert not (host.state / "servers" / host.name / "config").exists()
+
+
+def test_a_rollback_that_fails_can_be_repeated(host):
+    host.good()
+    kept = host.container()["Id"]
+    host.good(flags={"num_load_threads": 4})
+    host.publish("wrong")
+    said = host.refused(state="previous")
+    assert "agrees with the reference" in said and "The earlier server was started again" in said
+    assert host.roles() == {"serving": True, "previous": False} and host.container()["Id"] != kept
+    host.publish("right")
+    assert host.good(state="previous")["changed"] and host.container()["Id"] == kept
+
+
+def test_configurations_stay_however_the_state_directory_is_written(host):
+    odd = {"state_directory": f"{host.state.parent}//{host.state.name}"}
+    results = [host.good(flags={"num_load_threads": number}, **odd) for number in (3, 4)]
+    assert host.roles() == {"serving": True, "previous": False}
+    for result in results:
+        assert Path(result["server"]["model_config_file"]).is_file()
 
 
 def listening(pid):
@@ -258,3 +304,11 @@ def test_a_port_that_is_taken(deployed):
                 grpc_port=port, check_mode=check_mode, **WITH_SECRET
             )
     assert doubles(result["server"]) and host.roles() == {"serving": True}
+
+
+def test_a_port_of_a_server_with_another_name(deployed):
+    """The first model was renamed, and so the server: a second server on another port would leave the clients with the old one."""
+    host, result = deployed
+    for option in ("grpc_port", "rest_port"):
+        said = host.refused(name=f"{host.name}-renamed", **{option: result["server"][option]})
+        assert f"by container {host.name}" in said and f"Set name: {host.name} (tfs_server_name of the role)" in said

@@ -13,6 +13,7 @@ import signal
 import time
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import attempts
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.engine import Engine
 from ansible_collections.tfserving.fleet.tests.docker.local_host import LocalHost, doubles, pids
 from ansible_collections.tfserving.fleet.tests.docker.testbed.engine import SERVER
@@ -54,11 +55,13 @@ def unchanging(look, for_s=2):
 def test_a_killed_run_is_finished_or_undone_by_the_next(killed, moment):
     host, server = killed
     number = 3 + list(MOMENTS).index(moment)
-    options = {"flags": {"num_load_threads": number}}
+    deployment = {"id": moment.replace(" ", "-"), "at": "2026-03-01T10:00:00Z"}
+    options = {"flags": {"num_load_threads": number}, "deployment": deployment}
     process = host.start(**options)
     until(lambda: MOMENTS[moment] <= set(host.roles()) or not process.runs, pause_s=0.002)
     process.kill()
     left = unchanging(host.roles)
+    assert attempts.last(str(host.state)) == deployment, "also for a rollback that comes next"
     # A run that cannot work comes first: it, too, begins with bringing back what served.
     if "replaced" in left:
         assert "enable_baching" in host.refused(flags={"enable_baching": True})
@@ -69,6 +72,32 @@ def test_a_killed_run_is_finished_or_undone_by_the_next(killed, moment):
     assert doubles(server) and host.roles() == {"serving": True, "previous": False}
     assert f"--num_load_threads={number}" in host.container()["Config"]["Cmd"]
     assert not host.good(**options)["changed"]
+
+
+def test_a_server_whose_checks_did_not_end_is_not_taken_for_a_verified_one(host):
+    """The checks wait for a server whose model takes a while; it answers nothing while it is stopped."""
+
+    def killed(roles, **options):
+        process = host.start(**options)
+        until(lambda: roles <= set(host.roles()) and host.roles()["serving"] or not process.runs, pause_s=0.002)
+        process.kill()
+        assert unchanging(host.roles).keys() == roles, "killed before the end of its checks"
+
+    host.publish("wrong")
+    killed({"serving"})
+    assert "agrees with the reference" in host.refused(check_mode=False) and host.roles() == {}
+    host.publish("right")
+    server = host.good()["server"]
+    update = {"flags": {"num_load_threads": 4}, "side_by_side": False}
+    wrong = host.publish("wrong", folder="others")
+    killed({"serving", "replaced"}, model_base_path=wrong, **update)
+    assert host.good(check_mode=True, model_base_path=wrong, **update)["changed"]
+    said = host.refused(model_base_path=wrong, **update)
+    assert "agrees with the reference" in said and "The earlier server was started again" in said
+    assert doubles(server) and host.roles() == {"serving": True}
+    killed({"serving", "replaced"}, **update)
+    assert not host.good()["changed"] or doubles(server)
+    assert host.roles() == {"serving": True} and "--num_load_threads=4" not in host.container()["Config"]["Cmd"]
 
 
 @pytest.mark.slice

@@ -28,7 +28,7 @@ ADAPTERS = {
         "shell text_files"
     ),
     "_deploy": (
-        "backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
+        "attempts backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
         "host_resources model_update secret_digests served_model server_answers server_containers server_folder verification"
     ),
     "_embedded": "account backend process temporary_server",

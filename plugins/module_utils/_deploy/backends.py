@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import LONGEST_S, absolute_path, bounded
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    attempts,
     replicas,
     requested,
     server_containers,
@@ -41,7 +42,20 @@ _OF_CONTAINERS: dict[str, Any] = {
 
 
 def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], Any]) -> dict[str, Any]:
-    """Return the module's result. embedded: a function that returns the module with the embedded server's Backend, which is on a higher floor.
+    """Return the module's result, and record a deployment that fails. embedded: a function that returns the module with the embedded server's Backend,
+    which is on a higher floor.
+    """
+    try:
+        return _work(options, check_mode, embedded)
+    except Exception:
+        if options["state"] in server_options.SERVING and os.path.isabs(options["state_directory"]) and not check_mode:
+            with contextlib.suppress(OSError, FleetError):
+                attempts.remember(options)
+        raise
+
+
+def _work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], Any]) -> dict[str, Any]:
+    """Return the module's result.
 
     Only the backend in use is imported, because a run that changes nothing would spend most of its time on the import
     of the other one.
@@ -72,6 +86,7 @@ def work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], An
         name = _chosen(options, found, home)
     if name == "embedded":
         _refuse_options_of_containers(options)
+        _refuse_contained(home, serves)
     batching = requested.batching_text(options) if serves else None
     written = (
         None if batching is None else text_files.put({options["batching_parameters_file"]: batching}, check_mode)[1]
@@ -158,10 +173,14 @@ def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool)
     """
     from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import docker_backend
 
-    servers, undone = server_containers.Servers(options["engine_socket"]), (options["deployment"] or {}).get("id")
+    servers = server_containers.Servers(options["engine_socket"], options["state_directory"])
+    undone = (options["deployment"] or {}).get("id")
     becomes: list[tuple[str, str | None]] = []
     for described in names:
-        alike = servers.alike(described) or [described]
+        alike = servers.alike(described)
+        if not alike:
+            _refuse_embedded(ServerFolder(options["state_directory"], described))
+        alike = alike or [described]
         if options["state"] != replicas.PREVIOUS or not undone and len(alike) < 2:
             becomes += [(name, None) for name in alike]
             continue
@@ -231,8 +250,8 @@ def _chosen(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> st
         known = (
             found["answers"] and engine.load_sdk() and server_containers.Servers(found["socket"]).alike(options["name"])
         )
-        return name if name != "auto" else "docker" if known else "embedded"
-    _refuse_docker(options, found, home)
+        return name if name != "auto" else "docker" if known or home.is_contained else "embedded"
+    _refuse_docker(options, found)
     return "docker"
 
 
@@ -246,7 +265,7 @@ def _refuse_options_of_containers(options: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse_docker(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> None:
+def _refuse_docker(options: Mapping[str, Any], found: Engine) -> None:
     if not options["image"]:
         raise FleetError(
             "the image is not set",
@@ -267,9 +286,25 @@ def _refuse_docker(options: Mapping[str, Any], found: Engine, home: ServerFolder
             where=found["socket"] or "backend",
             remedy="Start Docker Engine 20.10 or later, or Podman's socket; or set backend: embedded.",
         )
+    for one in replicas.each(options):
+        _refuse_embedded(ServerFolder(options["state_directory"], one["name"]))
+
+
+def _refuse_embedded(home: ServerFolder) -> None:
+    """Refuse a container, or to look for one, if an embedded server has its name."""
     if home.process() is not None:
         raise FleetError(
             "an embedded server of this name is running",
-            where=options["name"],
+            where=home.name,
             remedy="Remove it first (backend: embedded, state: absent).",
+        )
+
+
+def _refuse_contained(home: ServerFolder, serves: bool) -> None:
+    """Refuse an embedded server, or to look for one, if a container has its name. If there are both, each can be stopped and removed."""
+    if home.is_contained and (serves or not os.path.exists(home.path("server.json"))):
+        raise FleetError(
+            "a server of this name runs or is kept in a container",
+            where=home.name,
+            remedy=f"Remove it first (backend: docker, state: absent), or, if its container engine is gone, the folder {home.directory}.",
         )

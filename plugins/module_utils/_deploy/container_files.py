@@ -12,7 +12,7 @@ import itertools
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._batching import p
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import atomic_files, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container, requested
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import CONFIGURATIONS
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import manifest
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import derived_flags, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
@@ -74,7 +75,7 @@ def digests(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
 
 def folder_of(directory: str, spec: ServingConfiguration) -> str:
     """Return the folder with the configuration of one specification, below the server's directory."""
-    return os.path.join(directory, "config", derived_flags.digest(spec)[:16])
+    return os.path.join(directory, CONFIGURATIONS, derived_flags.digest(spec)[:16])
 
 
 def write(
@@ -106,12 +107,30 @@ def write(
             os.chown(spec.grpc_socket_directory, owner, -1, follow_symlinks=False)
 
 
+@contextlib.contextmanager
+def serving(models: Sequence[ModelConfiguration], folder: str | None) -> Iterator[None]:
+    """Make the stopped container with this folder serve these models when it starts; None: leave it as it is. If the block raises a FleetError, undo that."""
+    if folder is None:
+        yield
+        return
+    path = os.path.join(folder, MODELS_FILE)
+    before = shared_folders.read(path)
+    atomic_files.write_file(path, model_config.text(models).encode(), 0o444)
+    try:
+        yield
+    except FleetError:
+        atomic_files.write_file(path, before, 0o444)
+        raise
+
+
 def prune(directory: str, used: Collection[str | None]) -> None:
     """Remove configurations that no container mounts. used: the folders that containers mount."""
-    parent = os.path.join(directory, "config")
+    parent, kept = os.path.join(directory, CONFIGURATIONS), {os.path.realpath(path) for path in used if path}
     for name in os.listdir(parent) if os.path.isdir(parent) else []:
-        if os.path.join(parent, name) not in used:
+        if os.path.realpath(os.path.join(parent, name)) not in kept:
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+    with contextlib.suppress(OSError):  # It contains others, or does not exist.
+        os.rmdir(parent)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,18 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter that lists the servers of a host that run in containers."""
+"""Adapter that lists the servers of a host."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._core import pid_file, shared_folders
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
@@ -14,22 +20,69 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     server_containers,
     transaction,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import as_served
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import running_server
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    MODELS_FILE,
+    ServingConfiguration,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.running_server import RunningServer
 
+_EVERY_ADDRESS = "0.0.0.0"
 
-def in_containers(socket: str | None = None) -> tuple[list[RunningServer], str | None, list[str]]:
-    """Return (the servers in containers, None, names of those that a killed run left unfinished), or ([], why they are not visible to this user, []).
 
-    Servers are as running_server.py describes them. The list is empty if no engine runs and the user did not name one.
+def name_on(options: Mapping[str, Any], address: str, port: int) -> str | None:
+    """Return the name of the server that serves on a port of the host, that of its description for a replica, or None. options: of model_server."""
+    servers: list[RunningServer] = []
+    with contextlib.suppress(FleetError):
+        servers += embedded(options["state_directory"])
+        servers += in_containers(options["engine_socket"])[0]
+    return next(
+        (
+            server.get("copy_of") or server["name"]
+            for server in servers
+            if server["state"] == "started"
+            and port in (server["grpc_port"], server["rest_port"])
+            and (server["address"] == address or _EVERY_ADDRESS in (server["address"], address))
+        ),
+        None,
+    )
+
+
+def embedded(state_directory: str) -> list[RunningServer]:
+    """Return the embedded servers of a state directory."""
+    return [_embedded(path) for path in glob.glob(os.path.join(state_directory, "servers", "*", "server.json"))]
+
+
+def _embedded(path: str) -> RunningServer:
+    try:
+        configuration = ServingConfiguration.from_dict(json.loads(shared_folders.read(path)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        raise FleetError(
+            f"cannot read the state of a server ({fault})",
+            where=path,
+            remedy="Deploy the server again, or remove it with state: absent.",
+        ) from fault
+    lives = pid_file.process_of(os.path.join(os.path.dirname(path), "server.pid")) is not None
+    return running_server.running(as_served(configuration, os.path.join(os.path.dirname(path), MODELS_FILE)), lives)
+
+
+def in_containers(
+    socket: str | None = None, are_known: bool = False
+) -> tuple[list[RunningServer], str | None, list[str]]:
+    """Return (the servers in containers, None, names of those that a killed run left unfinished), or ([], why they are not visible now, []).
+
+    are_known: whether containers of servers were made on this host. Servers are as running_server.py describes them.
+    The list is empty if no engine answers, none was made, and the user did not name an engine.
     """
     found = sockets.find(Files(), socket, sockets.PATIENT_S)
     if not found["answers"]:
         place = found["socket"]
         is_denied = place and os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK)
         is_named = socket or os.environ.get("DOCKER_HOST")
-        return [], f"cannot see servers in containers: {found['reason']}" if is_denied or is_named else None, []
+        reason = f"cannot see servers in containers: {found['reason'] or 'no container engine answers'}"
+        return [], reason if is_denied or is_named or are_known else None, []
     fault = engine.sdk_fault()
     if fault:
         return [], f"cannot see servers in containers: {fault}", []

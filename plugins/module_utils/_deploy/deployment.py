@@ -24,6 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     transaction,
     verification,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.serves_on import ServesOn, extended
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Seen, Step
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
@@ -52,6 +53,7 @@ class Deployment:
     ) -> None:
         self._engine, self._spec, self._options = engine, spec, options
         self._make, self._questions = make, questions
+        self._folder = ServerFolder(options["state_directory"], spec.name)
         self.name = spec.name
         self.gap_s: float | None = None
         self.warnings: list[str] = []
@@ -64,12 +66,16 @@ class Deployment:
         return self._engine.seen(self.name)
 
     def recover(self, seen: dict[str, Seen]) -> Any:
-        """Finish or undo what a killed run left. Return {role: Seen} after that."""
+        """Finish or undo what a killed run left. Return {role: Seen} after that. A server that is brought back is ready then, unless it does not work."""
         for step in transaction.recover(seen):
             if step.verb == "recover":
                 self._finish_or_undo(seen)
             else:
                 self._do(step)
+        self._folder.set_unverified(None)
+        if transaction.REPLACED in seen:
+            with contextlib.suppress(FleetError):
+                self._wait(transaction.SERVING, self._id(transaction.SERVING), self._options["ready_timeout_s"])
         return self.seen()
 
     def carry_out(self, steps: Sequence[Step], seen: dict[str, Seen]) -> None:
@@ -103,6 +109,8 @@ class Deployment:
             self._engine.rename(identifier, transaction.container_name(self.name, step.to))
         elif step.verb in ("check", "verify"):
             self._judge(step, identifier)
+        elif step.verb in ("mark", "unmark"):
+            self._folder.set_unverified(self._engine.inspect(identifier)["Id"] if step.verb == "mark" else None)
 
     def _id(self, role: str) -> str:
         return transaction.container_name(self.name, role)
@@ -249,7 +257,8 @@ class Deployment:
             self._judge(transaction.Step("verify", transaction.SERVING), self._id(transaction.SERVING))
             steps = transaction.finish(seen)
         except FleetError:
-            steps = transaction.bring_back(seen)
+            is_rollback = seen[transaction.REPLACED].predecessor == seen[transaction.SERVING].id
+            steps = transaction.bring_back(seen, keeps=is_rollback)
         for step in steps:
             self._do(step)
 
@@ -262,11 +271,15 @@ class Deployment:
                 transaction.Step("remove", role) for role in (transaction.CANDIDATE, transaction.NEXT) if role in seen
             ]
             if transaction.REPLACED in seen:
-                steps += transaction.bring_back(seen)
+                steps += transaction.bring_back(seen, keeps=not made)
             elif made and not self._served_before and transaction.SERVING in seen:
                 steps.append(transaction.Step("remove", transaction.SERVING))
             for step in steps:
-                self._do(step)
+                if step.verb == "stop":  # It failed, so nothing waits until it is drained.
+                    self._engine.stop(self._id(step.role), _STOP_GRACE_S)
+                else:
+                    self._do(step)
+            self._folder.set_unverified(None)
             if not self._served_before:
                 return fault
             if transaction.REPLACED in seen:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +18,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    attempts,
     candidate_memory,
     checks,
     container,
     container_files,
     container_labels,
+    current_servers,
     deployment,
     expected_answers,
     host_resources,
@@ -32,7 +35,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     transaction,
     verification,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import CUDA, ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Roles, Seen, Step
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import batched_versions
@@ -65,7 +68,7 @@ class Backend:
 
     def __init__(self, options: Mapping[str, Any], folder: ServerFolder, check_mode: bool) -> None:
         self._options, self._folder, self._check_mode = options, folder, check_mode
-        self._engine = server_containers.Servers(options["engine_socket"])
+        self._engine = server_containers.Servers(options["engine_socket"], options["state_directory"])
         self._secrets = {name: str(value) for name, value in options["secret_environment"].items() if value is not None}
         self._warnings: list[str] = []
         self._also: list[str] = []
@@ -82,6 +85,7 @@ class Backend:
         except FleetError:
             with contextlib.suppress(FleetError):
                 self._batch(self._described(self._engine.seen(self._options["name"])))
+            self._prune()
             raise
 
     def _started(self, candidate_only: bool) -> dict[str, Any]:
@@ -114,7 +118,7 @@ class Backend:
         there = [model for model in models if os.path.exists(model.base_path)] if self._check_mode else models
         wanted_versions = {model.name: expected_answers.versions(model) for model in there} if steps else {}
         if makes:
-            self._refuse_what_cannot_work(spec, there, wanted_versions, image, seen)
+            self._refuse_what_cannot_work(spec, there, wanted_versions, image)
         runs = transaction.SERVING in seen and seen[transaction.SERVING].runs
         decision = self._decision(recovery, steps, before if runs else None, spec, image if not moved else None)
         work = deployment.Deployment(
@@ -127,15 +131,23 @@ class Backend:
         if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
             work.warnings.append(_NOT_AT_BOOT.format(name=spec.name))
         if not self._check_mode:
+            if makes:
+                attempts.remember(options)
             if makes and image is None:
                 self._refuse_incompatible(spec, self._pull())
             work.carry_out(steps, seen)
             if steps:
-                container_files.prune(self._folder.directory, self._engine.config_folders(spec.name))
+                self._prune()
             elif transaction.SERVING in seen:
                 work.wait_until_ready()
         self._work = work
         return dict(self._result(decision, spec, work), pending=pending)
+
+    def _prune(self) -> None:
+        """Remove the configurations of removed containers. If the engine does not answer, the next deployment does."""
+        with contextlib.suppress(FleetError):
+            if not self._check_mode:
+                container_files.prune(self._folder.directory, self._engine.config_folders(self._options["name"]))
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return the result of started() in check mode if nothing has to be done. The current server may still be starting, for example after a boot."""
@@ -150,13 +162,15 @@ class Backend:
             return self._left(recovery, seen)
         if not transaction.can_go_back(seen, undone):
             raise replicas.none_before(name, undone)
-        then = server_containers.described(self._engine.inspect(seen[transaction.PREVIOUS].id))
+        kept = self._engine.inspect(seen[transaction.PREVIOUS].id)
+        then = server_containers.described(kept)
         if then is None:
             raise FleetError(
                 "cannot read the labels of the earlier server",
                 where=name,
                 remedy="Deploy the server that you want instead.",
             )
+        earlier, (then, labels) = then.models, self._with_labels_since(then, kept, seen)
         before = seen[transaction.PREVIOUS]
         wanted_versions = {model.name: expected_answers.versions(model) for model in then.models}
         steps = transaction.to_previous(
@@ -170,17 +184,44 @@ class Backend:
         actions = self._batch(then)
         if not self._check_mode:
             try:
-                work.carry_out(steps, seen)
+                folder = server_containers.config_folder(kept) if then.models != earlier else None
+                with container_files.serving(then.models, folder):
+                    work.carry_out(steps, seen)
             except FleetError:
                 self._batch(now)
                 raise
         decision = self._decision(recovery, steps, now, then, True)
         return self._result(
-            replace(decision, actions=actions + decision.actions),
+            replace(decision, actions=(*actions, *decision.actions, *labels)),
             then,
             work,
             seen[transaction.PREVIOUS].digest,
         )
+
+    def _with_labels_since(
+        self, then: ServingConfiguration, kept: Mapping[str, Any], seen: Roles
+    ) -> tuple[ServingConfiguration, list[str]]:
+        """Return (the previous server with the labels that were moved since it was replaced, if it can serve their versions; sentences about its labels).
+
+        kept: its inspected container.
+        """
+        current = self._engine.inspect(seen[transaction.SERVING].id)
+        now, served = self._described(seen), server_containers.described(current)
+        described = container_labels.described(kept["Config"]["Labels"]) or then
+        if now is None or served is None:
+            return then, []
+        models = []
+        moved = model_config.rolled_back(then.models, described.models, now.models, served.models)
+        for earlier, one in zip(then.models, moved):
+            try:
+                expected_answers.versions(one)
+                models.append(one)
+            except FleetError:
+                models.append(earlier)
+        return replace(then, models=tuple(models)), [
+            *model_config.label_sentences(models, then.models, served.models),
+            *model_config.labels_set_again(models, served.models),
+        ]
 
     def _batch(self, server: ServingConfiguration | None) -> tuple[str, ...]:
         """Write the batching parameters that a server reads when it starts into the versions of its models. Return the actions. Only warn if it fails."""
@@ -249,11 +290,14 @@ class Backend:
         steps = steps_of(seen)
         before = self._described(seen)
         work = deployment.Deployment(self._engine, spec, self._options, None, self._questions((), {}, None))
+        decision = self._decision(recovery, steps, before, None, True, stops=not absent)
+        if absent and not steps and self._folder.remains(contained=True):
+            decision = replace(decision, changed=True, actions=(f"remove the files of the server {spec.name}",))
         if not self._check_mode:
             work.carry_out(steps, seen)
             if absent:
-                self._folder.remove()
-        return self._result(self._decision(recovery, steps, before, None, True, stops=not absent), None, work)
+                self._folder.remove(contained=True)
+        return self._result(decision, None, work)
 
     def _recovered(
         self, spec: ServingConfiguration, models: Sequence[ModelConfiguration]
@@ -371,7 +415,6 @@ class Backend:
         models: Sequence[ModelConfiguration],
         wanted_versions: Mapping[str, Sequence[int]],
         image: Image | None,
-        seen: Roles,
     ) -> None:
         rootless = self._engine.is_rootless()
         reader = container_files.reader(spec, rootless, self._engine.id_offset())
@@ -380,11 +423,13 @@ class Backend:
         container_files.refuse_what_cannot_be_given(spec, rootless)
         if spec.cpu_set:
             host_resources.refuse_foreign_cpus(spec)
-        serving = seen.get(transaction.SERVING)
-        current = self._described(seen) if serving and serving.runs else None
-        host_resources.refuse_used_ports(
-            spec, own=(current.grpc_port, current.rest_port) if current else (), container_on=self._engine.container_on
-        )
+        own: list[int | None] = []  # In check mode, also those of a server that recovery would remove.
+        now = self._engine.seen(spec.name)
+        for role in (transaction.SERVING, transaction.REPLACED):
+            current = self._described({transaction.SERVING: now[role]}) if role in now and now[role].runs else None
+            own += [current.grpc_port, current.rest_port] if current else []
+        server_on = functools.partial(current_servers.name_on, self._options)
+        host_resources.refuse_used_ports(spec, own, self._engine.container_on, server_on)
         if image:
             self._refuse_incompatible(spec, image)
 
@@ -477,7 +522,7 @@ class Backend:
         """Return the folder of CUDA's cache. Replicas share it, so that CUDA compiles once."""
         return os.path.join(
             ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory,
-            "cuda",
+            CUDA,
         )
 
     def _questions(

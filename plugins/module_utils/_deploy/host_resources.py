@@ -67,22 +67,28 @@ def refuse_used_ports(
     wanted: ServingConfiguration,
     own: Collection[int | None],
     container_on: Callable[[int], str | None] = lambda port: None,
+    server_on: Callable[[str, int], str | None] = lambda address, port: None,
 ) -> None:
     """Raise FleetError if another process listens on one of the ports.
 
     own: the ports of the server that is replaced. container_on(port): returns 'container NAME' of the one that
-    publishes it, or None.
+    publishes it, or None. server_on(address, port): returns the name of the server that serves there, or None.
     """
     for option, port in (("grpc_port", wanted.grpc_port), ("rest_port", wanted.rest_port)):
         if port and port not in own:
             fault = _bind_fault(wanted.address, port)
             if fault:
-                holder = (container_on(port) or process_on(port)) if fault.errno == errno.EADDRINUSE else None
+                is_used = fault.errno == errno.EADDRINUSE
+                holder = (container_on(port) or process_on(port)) if is_used else None
+                server = server_on(wanted.address, port) if is_used else None
                 raise FleetError(
                     f"port {port} of {wanted.address} cannot be used: {fault.strerror}"
                     + (f" by {holder}" if holder else ""),
                     where=option,
-                    remedy="Choose another port, or 0 for a free one.",
+                    remedy=f"Set name: {server} (tfs_server_name of the role) to update that server, or remove it (state: absent); "
+                    "another server needs other ports."
+                    if server not in (None, wanted.name)
+                    else "Choose another port, or 0 for a free one.",
                 ) from fault
 
 

@@ -265,6 +265,9 @@ class Update:
         actions += [f"remove version {one}" for one in old]
         after = sorted({*numbers, number} - set(old))
         warnings = config.warnings if config and (listed or options["label"] and labelled != number) else ()
+        newer = versions.newer(numbers, number)
+        if not self._server:  # A server shows whether it serves the version.
+            warnings = (*warnings, *versions.newer_sentences(newer, number, self._folder.path))
         current = self._folder.manifest(number) if renewed else None
         decision = Decision(
             bool(actions),
@@ -280,6 +283,7 @@ class Update:
             return decision.result(
                 version=number,
                 path=self._folder.of(number),
+                newer=newer,
                 published=not there,
                 pruned=old,
                 served=versions.available(self._before),
@@ -299,6 +303,7 @@ class Update:
         return decision.result(
             version=number,
             path=self._folder.of(number),
+            newer=newer,
             published=not there,
             pruned=pruned,
             served=versions.available(self._server.statuses()) if self._server else [],

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_labels
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import as_served
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder, as_served
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Seen, role_of
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.containers import Containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
@@ -24,11 +23,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 
 
 class Servers(Containers):
-    """The containers of servers."""
+    """The containers of servers. state_directory: where a server's folder names the container whose checks have not ended, or None to leave that out."""
+
+    def __init__(self, socket: str | None = None, state_directory: str | None = None) -> None:
+        super().__init__(socket)
+        self._state_directory = state_directory
 
     def seen(self, name: str) -> dict[str, Seen]:
         """Return {role: Seen} of a server's containers. Raise FleetError if a container of someone else has one of their names."""
         found = {}
+        unverified = ServerFolder(self._state_directory, name).unverified() if self._state_directory else None
         with self._asking("containers"):
             listed = self.api.containers(all=True, filters={"name": name})
         for one in listed:
@@ -49,6 +53,7 @@ class Servers(Containers):
                     deployment,
                     deployed_at,
                     one["Labels"].get(container_labels.PREDECESSOR),
+                    one["Id"] == unverified,
                 )
         return found
 
@@ -80,12 +85,8 @@ class Servers(Containers):
             return [one["Labels"] for one in self.api.containers(all=True, filters={"label": container_labels.NAME})]
 
     def config_folders(self, name: str) -> set[str | None]:
-        """Return the folders on the host that contain the configuration of a server's containers."""
-        found = set()
-        for seen in self.seen(name).values():
-            with contextlib.suppress(FleetError):
-                found |= {config_folder(self.inspect(seen.id))}
-        return found
+        """Return the folders on the host that contain the configuration of a server's containers. Raise FleetError if one of them cannot be inspected."""
+        return {config_folder(self.inspect(seen.id)) for seen in self.seen(name).values()}
 
 
 def described(inspected: Mapping[str, Any]) -> ServingConfiguration | None:

@@ -17,6 +17,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors impor
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import model_config_list
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
 
+CONFIGURATIONS, CUDA = "config", "cuda"
+OF_CONTAINERS = (CONFIGURATIONS, CUDA)  # the folders that containers mount
+
+_UNVERIFIED = "unverified"
+
 
 def as_served(configuration: ServingConfiguration, models_file: str) -> ServingConfiguration:
     """Return a configuration with the labels and versions in the server's file of models, as far as it can be read."""
@@ -32,8 +37,9 @@ class ServerFolder:
     """A server's folder. Use it inside `with folder.locked():`."""
 
     def __init__(self, state_directory: str, name: str) -> None:
-        self.name, self.state_directory = name, state_directory
-        self.directory = os.path.join(state_directory, "servers", name)
+        # In normal form, as engines return it. normpath keeps two slashes at the beginning.
+        self.name, self.state_directory = name, "/" + os.path.normpath(state_directory).lstrip("/")
+        self.directory = os.path.join(self.state_directory, "servers", name)
 
     @contextlib.contextmanager
     def locked(self, timeout_s: float = 60.0, create: bool = True) -> Iterator[None]:
@@ -62,9 +68,39 @@ class ServerFolder:
         """Return the process id of the embedded server that was last started, or None if it has ended."""
         return pid_file.process_of(self.path("server.pid"))
 
-    def remove(self) -> None:
-        """Remove the folder of the server, which must have ended, with its log."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+    @property
+    def is_contained(self) -> bool:
+        """Return whether a server of this name runs or is kept in a container, which reads its files here."""
+        return any(os.path.isdir(self.path(name)) for name in OF_CONTAINERS)
+
+    def remains(self, contained: bool) -> list[str]:
+        """Return the names of the server's files. contained: of one in a container. Those of a server of the other backend are not included."""
+        alone = self.process() is None if contained else not self.is_contained
+        names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
+        return [name for name in names if alone or (name in OF_CONTAINERS) == contained]
+
+    def unverified(self) -> str | None:
+        """Return the id of the container, or the record of the embedded server, that a run started and whose checks have not ended; or None."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return shared_folders.read(self.path(_UNVERIFIED)).decode()
+        return None
+
+    def set_unverified(self, record: str | None) -> None:
+        """Record, before it starts, a server whose checks have not ended. None: they ended. The record is all that the run after a killed one sees of this."""
+        if record is not None:
+            atomic_files.write_file(self.path(_UNVERIFIED), record.encode())
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(_UNVERIFIED))
+
+    def remove(self, contained: bool) -> None:
+        """Remove the files of the server, which must have ended, with its log. contained: as for remains()."""
+        for name in self.remains(contained):
+            shutil.rmtree(self.path(name), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                os.unlink(self.path(name))
+        with contextlib.suppress(OSError):
+            os.rmdir(self.directory)
 
     def path(self, name: str) -> str:
         """Return the path of a file in the folder."""

@@ -4,7 +4,7 @@
 """Decide the next steps for the containers of a server only from their current state.
 
 Therefore the next run can finish or undo a run that was killed at any point. A server NAME has at most these containers, which are distinguished only by their
-names:
+names. In addition, a file in the server's folder names a container that started without having been a verified candidate, until its checks end.
 
 NAME             serves, or is stopped on purpose
 NAME.candidate   is being checked, on free loopback ports
@@ -29,7 +29,7 @@ class Seen:
 
     state: in the engine's words (running, exited, created, restarting, …). digest: of the specification that it was
     made from. deployment: id of the one that made it. deployed_at: when that began. predecessor: id of the container
-    that served before that deployment.
+    that served before that deployment. is_unverified: whether its checks have not ended.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Seen:
     deployment: str | None = None
     deployed_at: str | None = None
     predecessor: str | None = None
+    is_unverified: bool = False
 
     @property
     def runs(self) -> bool:
@@ -70,7 +71,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Step:
-    """One step. verb: remove, rename, create, start, stop, check, verify, recover. role and to: roles of containers.
+    """One step. verb: remove, rename, create, start, stop, check, verify, recover, mark (as unverified), unmark. role and to: roles of containers.
 
     says: an imperative sentence for users, if any.
     """
@@ -102,8 +103,17 @@ def recover(seen: Roles) -> list[Step]:
     steps = []
     if CANDIDATE in seen:
         steps.append(Step("remove", CANDIDATE, says="remove the candidate of an interrupted run"))
-    if REPLACED in seen and SERVING in seen:
-        steps += [Step("remove", NEXT)] if NEXT in seen else []
+    if NEXT in seen:
+        says = "remove the container that an interrupted run created"
+        steps.append(Step("remove", NEXT, says=None if REPLACED in seen else says))
+    if SERVING in seen and seen[SERVING].is_unverified:
+        # It is made and checked again with the server that it replaced in place, because the checks also compare the two.
+        steps += (
+            bring_back(seen, "bring back the server that an interrupted run replaced with an unverified one")
+            if REPLACED in seen
+            else [Step("remove", SERVING, says="remove the server that an interrupted run did not verify")]
+        )
+    elif REPLACED in seen and SERVING in seen:
         steps.append(
             Step(
                 "recover",
@@ -113,10 +123,7 @@ def recover(seen: Roles) -> list[Step]:
         )
     elif REPLACED in seen:
         # A rollback uses the container kept as previous, and a deployment the one made as next: both still exist.
-        steps += [Step("remove", NEXT)] if NEXT in seen else []
         steps += bring_back(seen, "bring back the server that an interrupted run stopped")
-    elif NEXT in seen:
-        steps.append(Step("remove", NEXT, says="remove the container that an interrupted run created"))
     return steps
 
 
@@ -217,13 +224,15 @@ def swap(seen: Roles, successor: str, says: str, verb: str, before: str | None =
 
     verb: verify or check, how the successor is checked. before: id of the successor's predecessor.
     """
-    steps = []
+    is_new = verb == "check" and successor == NEXT
+    steps = [Step("mark", successor)] if is_new else []
     if SERVING in seen:
         steps += [Step("rename", SERVING, REPLACED, says=says), Step("stop", REPLACED)]
     steps += [
         Step("rename", successor, SERVING, says=None if SERVING in seen else says),
         Step("start", SERVING),
         Step(verb, SERVING),
+        *([Step("unmark", SERVING)] if is_new else []),
     ]
     if SERVING not in seen:
         return steps
@@ -239,9 +248,11 @@ def finish(seen: Roles) -> list[Step]:
     return [*steps, Step("rename", REPLACED, PREVIOUS)]
 
 
-def bring_back(seen: Roles, says: str | None = None) -> list[Step]:
-    """Return steps back to the replaced container after its successor failed or was not made."""
+def bring_back(seen: Roles, says: str | None = None, keeps: bool = False) -> list[Step]:
+    """Return steps back to the replaced container after its successor failed or was not made. keeps: the successor is the previous server, so it is kept."""
     steps = [Step("remove", SERVING)] if SERVING in seen else []
+    if steps and keeps and PREVIOUS not in seen:
+        steps = [Step("stop", SERVING), Step("rename", SERVING, PREVIOUS)]
     return [*steps, Step("rename", REPLACED, SERVING), Step("start", SERVING, says=says)]
 
 

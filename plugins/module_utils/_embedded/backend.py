@@ -9,6 +9,7 @@ its time on these imports.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.version import VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    attempts,
     container_files,
     host_resources,
     requested,
@@ -64,19 +66,29 @@ class Backend:
         user = account.chosen(desired, options["user"], options["state_directory"], options["embedded_allow_root"])
         desired = self._desired = replace(desired, user=user)
         host_resources.refuse_foreign_cpus(desired)
+        left = home.interrupted()
+        recovery = self._recovered(left) if left else ()
         before, pid = home.last_started(), home.process()
+        runs, own = pid is not None, (before.grpc_port, before.rest_port) if pid and before else ()
+        served = as_served(before, home.models_file).models if before else ()
+        if left:
+            before, served = left.specification, left.models
+            runs = before is not None and (runs or self._check_mode)
+        self._served = served
         wanted = host_resources.choose_ports(desired, before)
-        served = self._served = as_served(before, home.models_file).models if before else ()
         self._models = model_config.with_moved_labels(wanted.models, before.models if before else (), served)
-        serving = before if pid else None
+        serving = before if runs else None
         is_same = serving is not None and derived_flags.digest(serving) == derived_flags.digest(wanted)
         side_by_side = serving is not None and not is_same and self._side_by_side()
-        decision = specifications.decide_started(wanted, before, pid is not None, side_by_side)
+        decision = specifications.decide_started(wanted, before, runs, side_by_side)
         if decision.changed:
+            from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import current_servers
+
             labels = model_config.label_sentences(self._models, wanted.models, served)
             decision = replace(decision, actions=(*decision.actions, *labels))
-            host_resources.refuse_used_ports(wanted, own=(before.grpc_port, before.rest_port) if pid and before else ())
+            host_resources.refuse_used_ports(wanted, own, server_on=functools.partial(current_servers.name_on, options))
         if decision.changed and not self._check_mode:
+            attempts.remember(options)
             self._ask_for(serving)
             if side_by_side:
                 self._check_candidate(wanted)
@@ -85,16 +97,31 @@ class Backend:
         elif not self._check_mode:
             home.wait_until_ready(wanted, options["ready_timeout_s"])
         self._wanted = wanted
+        pending, changed = decision.changed, decision.changed and not candidate_only or bool(recovery)
+        decision = replace(decision, changed=changed, actions=(*recovery, *decision.actions))
         if candidate_only:
-            return self._result(
-                dict(
-                    replace(decision, changed=False).result(server=self._server(wanted, pid)), pending=decision.changed
-                )
-            )
+            return self._result(dict(decision.result(server=self._server(wanted, pid)), pending=pending))
         return self._result(
             decision.result(
                 server=self._server(wanted, None if self._check_mode and decision.changed else home.process())
             )
+        )
+
+    def _recovered(self, left: process.Replaced) -> tuple[str, ...]:
+        """End a server whose checks did not end, and start the one that it replaced. Return the actions."""
+        home, before = self._home, left.specification
+        if not self._check_mode:
+            home.stop()
+            try:
+                if before:
+                    home.start(before, left.models, self._options["ready_timeout_s"])
+            except FleetError:
+                home.stop()
+            home.set_unverified(None)
+        return (
+            "bring back the server that an interrupted run replaced with an unverified one"
+            if before
+            else "stop the server that an interrupted run did not verify",
         )
 
     def when_ready(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +141,9 @@ class Backend:
         """End the server, and with absent forget it."""
         found, running = self._home.last_started(), self._home.process() is not None
         if absent:
-            decision = specifications.decide_absent(self._home.name, found, running)
+            decision = specifications.decide_absent(
+                self._home.name, found, running, bool(self._home.remains(contained=False))
+            )
         else:
             known = found.to_dict() if found else {}
             decision = Decision(
@@ -126,8 +155,9 @@ class Backend:
             )
         if not self._check_mode:
             self._home.stop()
+            self._home.set_unverified(None)
             if absent:
-                self._home.remove()
+                self._home.remove(contained=False)
         return decision.result(server=self._server())
 
     def _side_by_side(self) -> bool:
@@ -162,6 +192,7 @@ class Backend:
     def _replace(self, before: ServingConfiguration | None, wanted: ServingConfiguration, verified: bool) -> None:
         """Stop the server of the specification before, if there is one, and start the desired one. If that fails, start the previous one again."""
         home, timeout_s, stopped_at = self._home, self._options["ready_timeout_s"], time.monotonic()
+        home.begin(process.Replaced(before, self._served if before else ()))
         home.stop()
         try:
             home.start(wanted, self._models, timeout_s)
@@ -172,6 +203,7 @@ class Backend:
         except FleetError as fault:
             home.stop()
             if before is None:
+                home.set_unverified(None)
                 raise
             try:
                 home.start(before, self._served, timeout_s)
@@ -179,7 +211,11 @@ class Backend:
                 raise extended(
                     fault, f"The earlier server could not be started again either: {second.what}."
                 ) from second
+            home.set_unverified(None)
+            home.forget_others(before)
             raise extended(fault, "The earlier server was started again.", ServesOn) from fault
+        home.set_unverified(None)
+        home.forget_others(wanted)
         self._gap_s = round(time.monotonic() - stopped_at, 3) if before else None
 
     def _requested(self) -> Any:

@@ -5,8 +5,10 @@
 
 server.json  the specification that was last started
 server.pid   which process that is (written by the process itself)
+unverified   while the checks of that server have not ended: what it replaced
 server.log   its output, also before it was restarted; candidate.log: that of the last candidate
 models.pbtxt its models; candidate.pbtxt: the last candidate's
+batching.*   its batching parameters, by their digest
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._capability import limits
@@ -32,11 +34,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core import (
     shared_folders,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import failure_diagnosis, host_resources
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
+    container_files,
+    failure_diagnosis,
+    host_resources,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._embedded import specification as specifications
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import endings, model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import (
+    BATCHING_FILE,
     MODELS_FILE,
     ServingConfiguration,
 )
@@ -45,6 +52,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_con
 ENTRY = "_embedded.server.main"  # not imported: it loads NumPy and gRPC, and Ansible would send it to hosts with a container engine
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
+_BATCHING = "batching."
 _KEPT_LOG_BYTES = _READ_LOG_BYTES = 4 << 20
 _TELLING = re.compile(
     r"^Failed to start server|^unknown argument:|^Couldn't interpret|: [EW] \S+\] |^\w*(Error|Exception)\b|^Fatal|Check failed|^terminate called"
@@ -66,6 +74,14 @@ def packed(path: str | None) -> bytes:
             remedy="Run model_server as a task or with the command ansible, so that its action plugin runs.",
         )
     return program.pack(ENTRY)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """What served before a server whose checks have not ended. specification: None if nothing did. models: as it served them."""
+
+    specification: ServingConfiguration | None = None
+    models: tuple[ModelConfiguration, ...] = ()
 
 
 class Home(ServerFolder):
@@ -99,6 +115,25 @@ class Home(ServerFolder):
         except FleetError:
             self._remember(before)  # A server that never served has no ports that the next one should keep.
             raise
+
+    def begin(self, replaced: Replaced) -> None:
+        """Record what serves before it is stopped for a server that is not verified. set_unverified(None) ends that."""
+        before = replaced.specification and replaced.specification.to_dict()
+        self.set_unverified(json.dumps([before, [one.to_dict() for one in replaced.models]]))
+
+    def interrupted(self) -> Replaced | None:
+        """Return what served before a killed run started a server whose checks did not end, or None if all servers were verified."""
+        record = self.unverified()
+        if record is None:
+            return None
+        try:
+            before, models = json.loads(record)
+            return Replaced(
+                before and ServingConfiguration.from_dict(before),
+                tuple(ModelConfiguration.from_dict(one) for one in models),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return Replaced()
 
     def _remember(self, specification: ServingConfiguration | None) -> None:
         if specification:
@@ -179,7 +214,7 @@ class Home(ServerFolder):
         with os.fdopen(shared_folders.open_file(log.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as stream:
             try:
                 return subprocess.Popen(
-                    specifications.command(wanted, path, models_path),
+                    specifications.command(wanted, path, models_path, self._batching_of(wanted)),
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=subprocess.STDOUT,
@@ -194,6 +229,26 @@ class Home(ServerFolder):
                     where="python",
                     remedy="Set python to a Python interpreter that exists.",
                 ) from fault
+
+    def _batching_of(self, wanted: ServingConfiguration) -> str | None:
+        """Return the path of a copy of a server's batching parameters. A later run may change the file, and then start this server again."""
+        digest = wanted.files.get(BATCHING_FILE)
+        if not digest or not wanted.batching_parameters_file:
+            return None
+        copy = self.path(f"{_BATCHING}{digest}")
+        if not os.path.exists(copy):
+            with contextlib.suppress(OSError):
+                content = shared_folders.read(wanted.batching_parameters_file, lent=True)
+                if container_files.digests({BATCHING_FILE: content})[BATCHING_FILE] == digest:
+                    atomic_files.write_file(copy, content)
+        return copy if os.path.exists(copy) else None
+
+    def forget_others(self, wanted: ServingConfiguration) -> None:
+        """Remove the batching parameters of other servers than this one, which is verified."""
+        for name in os.listdir(self.directory):
+            if name.startswith(_BATCHING) and name != f"{_BATCHING}{wanted.files.get(BATCHING_FILE)}":
+                with contextlib.suppress(OSError):
+                    os.unlink(self.path(name))
 
     def _begin(self) -> None:
         """Record the process id in the new process before it becomes the server, so that later runs find it even if its starter is killed."""

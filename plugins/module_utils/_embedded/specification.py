@@ -48,11 +48,17 @@ def check(specification: ServingConfiguration) -> ServingConfiguration:
     return specification
 
 
-def command(specification: ServingConfiguration, program_path: str, models_path: str) -> list[str]:
-    """Return the server's command line. program_path, models_path: of its program and of the file of its models."""
+def command(
+    specification: ServingConfiguration, program_path: str, models_path: str, batching_path: str | None = None
+) -> list[str]:
+    """Return the server's command line.
+
+    program_path, models_path, batching_path: of its program, of the file of its models, of a copy of its batching
+    parameters.
+    """
     files = {MODELS_FILE: models_path}
     if specification.batching_parameters_file:
-        files[BATCHING_FILE] = specification.batching_parameters_file
+        files[BATCHING_FILE] = batching_path or specification.batching_parameters_file
     place = derived_flags.Place(specification.grpc_port, specification.rest_port or 0, files)
     return [specification.python or "", program_path] + [
         f"--{name}={server_options.spelt(value)}"
@@ -88,9 +94,9 @@ def decide_started(
     return Decision(True, found.to_dict() if found and running else {}, wanted.to_dict(), tuple(actions), header=header)
 
 
-def decide_absent(name: str, found: ServingConfiguration | None, running: bool) -> Decision:
-    """Return the Decision for state absent. found: as in decide_started."""
-    if found is None and not running:
+def decide_absent(name: str, found: ServingConfiguration | None, running: bool, remains: bool) -> Decision:
+    """Return the Decision for state absent. found: as in decide_started. remains: whether there are files of the server."""
+    if not (running or remains):
         return Decision(False, {}, {}, header=f"server {name}")
     actions = ([f"stop the server {name}"] if running else []) + [f"remove the files of the server {name}"]
     return Decision(True, found.to_dict() if found else {}, {}, tuple(actions), header=f"server {name}")

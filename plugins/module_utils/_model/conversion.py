@@ -67,14 +67,15 @@ class Conversion:
     contract: Signature | None  # Of the converted signature.
     samples: str | None
     dropped: list[str]  # The source's signatures that the variant does not have.
-    warnings: tuple[str, ...]  # Of the account of the program.
+    warnings: tuple[str, ...]  # Of the account of the program, and of the versions.
+    newer: list[int]  # Versions in the destination with a higher number.
 
     def __init__(self, options: Mapping[str, Any], check_mode: bool, serve: conversion_call.Serve) -> None:
         self.options, self.check_mode, self._serve = options, check_mode, serve
         self.source, self.destination = os.path.abspath(options["source"]), os.path.abspath(options["destination"])
         self.name, self.converted = os.path.basename(os.path.dirname(self.destination)), options["form"] != NONE
         self.needs_program = self.converted or bool(options["batch_sizes"])
-        self.dropped, self.warnings = [], ()
+        self.dropped, self.warnings, self.newer = [], (), []
         self.digests = digests.Digests(options["rehash"])
 
     def run(self) -> dict[str, Any]:
@@ -121,6 +122,8 @@ class Conversion:
             self._number(),
             both=lambda number: f"{manifest.origin(held[number])}; the source is {manifest.shown(self.source, files)}",
         )
+        self.newer = versions.newer(held, version)
+        self.warnings += versions.newer_sentences(self.newer, version, self.destination)
         found = held.get(version)
         if there and found and found["key"] == manifest.key(source["digest"], self._deciding(), found["converter"]):
             return self._found(version, found, release)
@@ -388,5 +391,6 @@ class Conversion:
             form=self.options["form"] if self.converted else SAVED_MODEL,
             version=version,
             path=None if version is None else os.path.join(self.destination, str(version)),
+            newer=self.newer,
             dropped_signatures=self.dropped,
         )

@@ -9,7 +9,7 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import urls
@@ -182,6 +182,20 @@ def place(
             remedy="Set a new version, or use a new number as the name of the source's folder; a server does not notice a replaced version.",
         )
     return version, version in published
+
+
+def newer(published: Iterable[int], version: int) -> list[int]:
+    """Return the published versions with a higher number, ascending."""
+    return sorted(number for number in published if number > version)
+
+
+def newer_sentences(found: Sequence[int], version: int, path: str) -> tuple[str, ...]:
+    """Return the warning about versions of newer() in the folder path, if there are any."""
+    if not found:
+        return ()
+    return (
+        f"{path}: version {found[-1]} is newer, and a server that serves only the newest version (without version_policy) serves it instead of {version}",
+    )
 
 
 def used(statuses: Iterable[VersionStatus]) -> set[int]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +22,16 @@ _KEYS = frozenset({"backend", "image", "flags", "environment", "cpu_set", "devic
 _STARTED = "started"
 
 
-def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]], name: str | None = None) -> list[str]:
+def differences(
+    plan: Mapping[str, Any],
+    servers: Sequence[Mapping[str, Any]],
+    name: str | None = None,
+    ports: Collection[int] = (),
+) -> list[str]:
     """Return texts about what deploying the plan would change on its host.
 
-    servers: what runs there. A key that is missing in one of them is not compared. name: of the server that a
-    deployment starts or updates, as far as it is known.
+    servers: what runs there. A key that is missing in one of them is not compared. name, ports: of the server that a
+    deployment starts or updates, as far as they are known.
     """
     started = [server for server in servers if server.get("state", _STARTED) == _STARTED]
     served = {model["name"]: (server, model) for server in reversed(started) for model in server["models"]}
@@ -46,13 +51,25 @@ def differences(plan: Mapping[str, Any], servers: Sequence[Mapping[str, Any]], n
         else []
     )
     others = sorted({served[model][0]["name"] for model in planned if model in served})
-    if name and not parts and others and name not in {server["name"] for server in started}:
+    is_new = name and not parts and name not in {server["name"] for server in started}
+    holders = [(server["name"], port) for server in started for port in _ports(server) if port in ports]
+    if is_new and holders:
+        holder, port = holders[0]
+        found.append(
+            f"{name}: a new server, since a server has the name of its first model; the deployment is refused while {holder} uses port {port} of the same "
+            f"address, unless you set tfs_server_name: {holder} to update it, or remove it (tfs_server_state: absent)"
+        )
+    elif is_new and others:
         found.append(
             f"{name}: a new server, since a server has the name of its first model; {', '.join(others)} also serves its models and keeps running, "
             f"unless you set tfs_server_name: {others[0]} or remove it (tfs_server_state: absent)"
         )
     gone = [] if plan["refusals"] and not planned else sorted(set(served) - set(planned))
     return found + [f"{name}: served by {served[name][0]['name']}, which is not in the plan and stays" for name in gone]
+
+
+def _ports(server: Mapping[str, Any]) -> list[int]:
+    return [server[key] for key in ("grpc_port", "rest_port") if server.get(key)]
 
 
 def _of_part(plan: Mapping[str, Any], part: Mapping[str, Any], started: Sequence[Mapping[str, Any]]) -> list[str]:

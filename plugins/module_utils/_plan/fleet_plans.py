@@ -68,7 +68,9 @@ def against(plans: Plans, hosts: Hosts, variable: str | None) -> dict[str, Chang
         found[host] = {
             "seen": seen,
             "reason": reason,
-            "differences": changes.differences(plan, servers, _server_name(plan, hosts[host]))
+            "differences": changes.differences(
+                plan, servers, _server_name(plan, hosts[host]), _ports(plan, hosts[host])
+            )
             if plan and servers is not None
             else [],
         }
@@ -79,6 +81,16 @@ def _server_name(plan: Mapping[str, Any], variables: Mapping[str, Any]) -> str |
     """Return the name of the server that the plan of a host is for, or None without models."""
     first = next((model["name"] for model in plan["models"]), None)
     return variables.get("tfs_server_name") or (plan.get("serve") or {}).get("name") or first
+
+
+def _ports(plan: Mapping[str, Any], variables: Mapping[str, Any]) -> set[int]:
+    """Return the ports of the server that the plan of a host is for, without those that it chooses itself, as the defaults of tfs_server do."""
+    serve, flags = plan.get("serve") or {}, plan["server"].get("flags") or {}
+    found = (
+        variables.get(f"tfs_server_{name}", serve.get(name, flags.get(flag, port)))
+        for name, flag, port in (("grpc_port", "port", 8500), ("rest_port", "rest_api_port", 8501))
+    )
+    return {int(port) for port in found if str(port).isdecimal()} - {0}
 
 
 def news(plans: Plans, hosts: Hosts, variable: str | None) -> list[str]:

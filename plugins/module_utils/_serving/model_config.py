@@ -115,6 +115,33 @@ def _with_moved(one: ModelConfiguration, before: ModelConfiguration, served: Mod
     return replace(one, version_policy=policy, labels=labels)
 
 
+def rolled_back(
+    then: Iterable[ModelConfiguration],
+    described_then: Iterable[ModelConfiguration],
+    described_now: Iterable[ModelConfiguration],
+    now: Iterable[ModelConfiguration],
+) -> tuple[ModelConfiguration, ...]:
+    """Return the models of the previous server with the labels and versions that something else, such as model_version, changed since it was replaced.
+
+    then, now: the models that the previous and the current server serve according to their files. described_then,
+    described_now: those of their descriptions.
+    """
+    earlier = tuple(then)
+    began = with_moved_labels(described_now, described_then, earlier)  # what the current server served at first
+    return with_moved_labels(earlier, began, now)
+
+
+def labels_set_again(models: Iterable[ModelConfiguration], served: Iterable[ModelConfiguration]) -> list[str]:
+    """Return sentences about the labels of models that name another version, or none, as they are served."""
+    now = {one.name: one.labels for one in served}
+    return [
+        f"give the label {label} of {one.name} to version {version}"
+        for one in models
+        for label, version in labels_of(one).items()
+        if now.get(one.name, one.labels).get(label) != version
+    ]
+
+
 def label_sentences(
     models: Sequence[ModelConfiguration], desired: Sequence[ModelConfiguration], served: Iterable[ModelConfiguration]
 ) -> list[str]:

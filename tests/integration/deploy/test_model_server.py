@@ -159,6 +159,37 @@ def test_the_life_of_a_server(host):
     assert not host.absent()["changed"]
 
 
+@pytest.mark.parametrize("options", [{"backend": "embedded"}, {"backend": "auto", "engine_socket": "/nonexistent"}])
+def test_a_server_in_a_container_is_not_taken_for_an_embedded_one(host, options):
+    """Its container, which may be stopped, reads these files when it starts again."""
+    path = host.directory / "state" / "servers" / "m" / "config" / "0123456789abcdef" / "models.pbtxt"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    for state in ("absent", "stopped"):
+        result = host.run(state=state, **options)
+        assert result.get("failed") and path.exists(), result
+        words = "in a container. Remove it first (backend: docker, state: absent)"
+        assert words in result["msg"] or options["backend"] == "auto", result["msg"]
+
+
+def test_an_embedded_server_does_not_start_over_one_in_a_container(host):
+    (host.directory / "state" / "servers" / "m" / "config").mkdir(parents=True)
+    for check in (True, False):
+        result = host.run(check, batching={"max_batch_size": 4}, batching_parameters_file=str(host.directory / "b"))
+        assert result.get("failed") and "in a container. Remove it first" in result["msg"], result
+    assert not host.pid_file.exists() and not (host.directory / "b").exists()
+
+
+def test_what_is_there_of_both_backends_is_removed_one_after_the_other(host):
+    """An earlier version let an embedded server start over a container."""
+    server = host.directory / "state" / "servers" / "m"
+    (server / "config" / "a").mkdir(parents=True)
+    (server / "server.json").write_text("{}", encoding="utf-8")
+    result = host.run(state="absent", backend="embedded")
+    assert not result.get("failed") and result["changed"], result
+    assert sorted(os.listdir(server)) == ["config"]
+
+
 def test_a_run_that_changes_nothing_waits_for_no_other(host):
     """Another run holds the server's lock: for the whole of a model's proof, for instance. ready_timeout_s is also how long a run waits for the lock."""
     _changed, server = host.server()
@@ -300,8 +331,17 @@ def test_what_does_not_start_is_not_remembered_and_what_served_comes_back(host, 
         and wrong["msg"].endswith("The earlier server was started again.")
     )
     assert wrong["fault"]["serves"] and not lives(server["pid"])
+
+    batching.write_text("max_batch_size { value: 6 }\n", encoding="utf-8")
+    assert host.run(flags=CONTRADICTION, side_by_side=False, **options)["fault"]["serves"]
+    words = Path(f"/proc/{json.loads(host.pid_file.read_text(encoding='utf-8'))[0]}/cmdline").read_text().split("\0")
+    (read,) = [word.partition("=")[2] for word in words if word.startswith("--batching_parameters_file=")]
+    assert "value: 4" in Path(read).read_text(encoding="utf-8"), "the parameters of the server that came back"
+    batching.write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
     changed, restored = host.server(**options)
     assert not changed and answers(restored)
+    kept = [path.name for path in host.pid_file.parent.iterdir() if path.name.startswith("batching")]
+    assert kept == [Path(read).name]
 
     host.run(state="stopped", **options)
     assert not lives(restored["pid"]) and host.run(grpc_port=port, flags=CONTRADICTION)["failed"]
@@ -383,6 +423,35 @@ def test_a_run_that_is_killed_with_its_candidate_up_leaves_what_serves(judged, d
     while any(map(lives, candidates)) and time.monotonic() < end:
         time.sleep(0.01)
     assert not any(map(lives, candidates)) and lives(doubling["pid"]) and doubles(doubling)
+
+
+def test_a_server_whose_checks_did_not_end_is_not_taken_for_a_verified_one(tmp_path, deployed):
+    """Runs are killed while the server starts in its final place; then once with an earlier server and once without."""
+    samples = {"samples": str(deployed / "samples.npz"), "reference": str(deployed / "samples.npz")}
+    wrong = {"model_base_path": str(deployed / "wrong"), "side_by_side": False}
+    with Host(tmp_path, deployed / "right") as host:
+        host.options.update(samples)
+
+        def pid(other_than=None):
+            """Return the process that the server's file names, or None."""
+            try:
+                found = json.loads(host.pid_file.read_text(encoding="utf-8"))[0]
+            except (OSError, ValueError):
+                return None
+            return found if found != other_than else None
+
+        first = host.killed(lambda _process: pid(), **wrong)
+        refused = host.run(**wrong)
+        assert refused.get("failed") and "agrees with the reference" in refused["msg"] and not lives(first)
+
+        _changed, server = host.server()
+        second = host.killed(lambda _process: pid(server["pid"]), **wrong)
+        assert lives(second) and host.run(check=True, **wrong)["changed"]
+        refused = host.run(**wrong)
+        assert refused.get("failed") and "agrees with the reference" in refused["msg"] and not lives(second)
+        assert refused["msg"].endswith("The earlier server was started again."), refused["msg"]
+        changed, again = host.server()
+        assert not changed and again["grpc_port"] == server["grpc_port"] and doubles(again)
 
 
 @pytest.fixture(scope="module")

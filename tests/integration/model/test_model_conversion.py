@@ -103,6 +103,23 @@ def test_a_model_is_published_as_it_is_and_again_only_when_it_changed(zoo, tmp_p
     assert not list(temporary.iterdir()) and sorted(os.listdir(destination)) == ["1", "2", "3"]
 
 
+def test_a_lower_number_than_the_newest_is_reported(zoo, tmp_path):
+    """A server without version_policy serves the highest number, which is not the one that this call publishes."""
+    results = {}
+    for number, model in (("41", "dense"), ("42", "float64"), ("41", "dense"), ("40", "dense")):
+        source = tmp_path / "sources" / number
+        shutil.copytree(zoo / model, source, dirs_exist_ok=True)
+        results[number] = run(
+            "model_conversion", tmp_path / "tmp", source=source, destination=tmp_path / "models" / "m" / "saved_model"
+        )
+    assert results["42"]["newer"] == [] and not results["42"].get("warnings")
+    assert not results["41"]["changed"] and results["41"]["newer"] == [42]
+    assert results["40"]["changed"] and results["40"]["newer"] == [41, 42]
+    for number in ("40", "41"):
+        warning = str(results[number]["warnings"])
+        assert "version 42 is newer" in warning and f"serves it instead of {number}" in warning
+
+
 def test_a_published_version_can_be_a_source_again(zoo, tmp_path):
     first = run("model_conversion", tmp_path / "tmp", source=zoo / "dense", destination=tmp_path / "a" / "saved_model")
     second = run("model_conversion", tmp_path / "tmp", source=first["path"], destination=tmp_path / "b" / "saved_model")

@@ -17,12 +17,22 @@ import pytest
 
 pytest.importorskip("ansible")
 
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configuration import ServingConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
+
 HOSTS = ("one", "two")
 PUBLISH = [
     {
         "hosts": "all",
         "gather_facts": False,
-        "tasks": [{"tfserving.fleet.model_version": {"path": "{{ folder }}", "source": "{{ source }}"}}],
+        "tasks": [
+            {
+                "tfserving.fleet.model_version": {
+                    "path": "{{ tfserving_model_directory }}/{{ folder }}",
+                    "source": "{{ source }}",
+                }
+            }
+        ],
     }
 ]
 
@@ -34,16 +44,16 @@ class Hosts:
         self.directory = directory
         (directory / "publish.yml").write_text(json.dumps(PUBLISH), encoding="utf-8")
 
-    def play(self, *words, **variables):
-        """(exit status, {host: changed tasks}, output) of a run."""
+    def play(self, *words, converters=(), **variables):
+        """(exit status, {host: changed tasks}, output) of a run. converters: hosts that convert for the others."""
+        variables.setdefault("folder", "m")
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         common = dict(local, tfserving_python=sys.executable, **variables)
-        hosts = {
-            name: {"folder": str(self.directory / name / "m"), "tfserving_model_directory": str(self.directory / name)}
-            for name in HOSTS
-        }
+        hosts = {name: {"tfserving_model_directory": str(self.directory / name)} for name in HOSTS}
+        group = {"tfserving_converters": {"hosts": dict.fromkeys(converters, {})}}
+        groups = {"children": group} if converters else {}
         (self.directory / "inventory.json").write_text(
-            json.dumps({"all": {"vars": common, "hosts": hosts}}), encoding="utf-8"
+            json.dumps({"all": {"vars": common, "hosts": hosts, **groups}}), encoding="utf-8"
         )
         done = subprocess.run(
             [Path(sys.executable).parent / "ansible-playbook", "-i", self.directory / "inventory.json", *words],
@@ -106,6 +116,92 @@ def test_the_role_publishes_one_number_on_all_hosts(zoo, hosts, tmp_path):
     code, changed, said = hosts.play("tfserving.fleet.convert", tfserving_models=[model])
     assert (code, changed) == (0, {"one": 0, "two": 1}), "the model decides, with or without a manifest"
     assert hosts.versions("m/saved_model") == {"one": ["1", "2", "7"], "two": ["2", "7"]}
+
+
+class Numbers:
+    """The sources 41 and 42 of one model, where each host has both versions."""
+
+    def __init__(self, hosts, zoo, directory):
+        self._hosts = hosts
+        self.sources = {
+            41: source(zoo, directory / "sources" / "41"),
+            42: source(zoo, directory / "sources" / "42", "float64"),
+        }
+        for number in self.sources:
+            code, _changed, said = self.convert(number)
+            assert code == 0 and "is newer" not in said, said[-3000:]
+
+    def convert(self, number, model=(), **variables):
+        models = [{"name": "m", "source": self.sources[number], "optimize": "none", **dict(model)}]
+        return self._hosts.play("tfserving.fleet.convert", tfserving_models=models, **variables)
+
+
+@pytest.fixture
+def numbers(hosts, zoo, tmp_path):
+    return Numbers(hosts, zoo, tmp_path)
+
+
+def test_a_lower_number_fails_where_the_newest_version_would_be_served_instead(numbers, hosts, tmp_path):
+    """A server without version_policy serves the highest number (docs/model-updates.md), so it would ignore that the source went back."""
+    code, changed, said = numbers.convert(41)
+    assert code != 0 and set(changed.values()) == {0}, said[-3000:]
+    for name in HOSTS:
+        assert f"{tmp_path / name}/m/saved_model: version 42 is newer" in said, said[-3000:]
+    assert "serves it instead of 41" in said and "Set version: 43" in said
+
+    shutil.rmtree(tmp_path / "one" / "m" / "saved_model" / "42")
+    code, changed, said = numbers.convert(41)
+    assert code != 0 and f"{tmp_path}/one" not in said.partition("is newer")[0][-200:], said[-3000:]
+    assert "fatal: [two]" in said and "fatal: [one]" not in said
+
+    assert numbers.convert(41, {"version": 43})[0] == 0
+    assert hosts.versions("m/saved_model") == {"one": ["41", "43"], "two": ["41", "42", "43"]}
+    code, changed, said = numbers.convert(41, {"version": 43})
+    assert (code, changed) == (0, {"one": 0, "two": 0}) and "is newer" not in said
+
+
+def test_a_lower_number_is_right_where_a_version_policy_names_it(numbers, tmp_path):
+    for policy, fails in (({"specific": [41]}, False), ({"latest": 1}, True), (None, True)):
+        served = [
+            {
+                "name": "m",
+                "base_path": "{{ tfserving_model_directory }}/m/saved_model/",
+                "version_policy": policy,
+                "labels": {"stable": 41},
+            }
+        ]
+        code, _changed, said = numbers.convert(41, tfs_server_models=served)
+        assert bool(code) == fails, said[-3000:]
+
+    # Nothing but a server knows of a version that model_version lists.
+    for name in HOSTS:
+        model = ModelConfiguration(
+            "m", f"{tmp_path}/{name}/m/saved_model", version_policy={"specific": [41, 42]}, labels={"canary": 42}
+        )
+        server = ServingConfiguration("m", models=(model,), backend="embedded", address="127.0.0.1", grpc_port=1)
+        (tmp_path / "state" / "servers" / name).mkdir(parents=True)
+        (tmp_path / "state" / "servers" / name / "server.json").write_text(
+            json.dumps(server.to_dict()), encoding="utf-8"
+        )
+    assert numbers.convert(41, tfserving_state_directory=f"{tmp_path}/state")[0] == 0
+
+
+def test_a_lower_number_that_is_shipped_fails_on_the_host_with_the_newer_one(numbers, tmp_path):
+    code, _changed, said = numbers.convert(41, converters=["one"])
+    assert code != 0 and "fatal: [two]" in said and "fatal: [one]" not in said, said[-3000:]
+    assert f"{tmp_path}/two/m/saved_model: version 42 is newer" in said
+
+    shutil.rmtree(tmp_path / "two" / "m" / "saved_model" / "42")
+    code, _changed, said = numbers.convert(41, converters=["one"])
+    assert code == 0, "what the converter has is not served"
+
+
+def test_model_version_warns_of_a_newer_version(numbers, hosts):
+    code, changed, said = hosts.play("publish.yml", source=numbers.sources[41], folder="m/saved_model")
+    assert code == 0 and set(changed.values()) == {0}, said[-3000:]
+    assert "version 42 is newer" in said
+    code, _changed, said = hosts.play("publish.yml", source=numbers.sources[42], folder="m/saved_model")
+    assert code == 0 and "is newer" not in said
 
 
 def test_other_content_under_the_number_stops_the_run_before_anything_changes(zoo, hosts, tmp_path):

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the user of a server's container may read its models, judged by the modes of real folders; path_resolution(7) has the rules."""
+"""The files that a server's container reads: whether its user may read them, judged by the modes of real folders
+(path_resolution(7) has the rules), and which of them are still used."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import container_files
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_containers import Servers
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Seen
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import containers
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import image_labels, model_config
 
@@ -142,6 +146,51 @@ def test_an_engine_without_userns_remap_adds_nothing(information):
 def test_an_image_of_another_architecture_is_known_before_it_starts(image, machine, own):
     """GOARCH in the image's configuration (OCI Image Format Specification), uname -m on the host."""
     assert image_labels.foreign_to(image, machine) == own
+
+
+def folders(directory, *names):
+    """The server's folder below a state directory, with configurations of these names."""
+    for name in names:
+        (directory / "s" / "config" / name).mkdir(parents=True)
+    return directory / "s"
+
+
+@pytest.mark.parametrize("form", ["{}//s", "{}/s/", "{}/./s", "{}/s/../s", "{}/link/s"])
+def test_what_a_container_mounts_is_kept_however_its_folder_is_written(form, tmp_path):
+    """Docker answers with the cleaned source of a mount (path.Clean of Go), and Podman can resolve links."""
+    server = folders(tmp_path, "a", "b")
+    (tmp_path / "link").symlink_to(tmp_path)
+    container_files.prune(form.format(tmp_path), {f"{server}/config/a", None})
+    assert os.listdir(server / "config") == ["a"]
+
+
+@pytest.mark.parametrize("form", ["/{}", "{}//", "{}/.", "{}/x/..", "{}"])
+def test_a_state_directory_has_one_form(form, tmp_path):
+    home = ServerFolder(form.format(tmp_path), "s")
+    assert (home.state_directory, home.directory) == (str(tmp_path), f"{tmp_path}/servers/s")
+
+
+class Containers(Servers):
+    """An engine of which one container cannot be inspected."""
+
+    def __init__(self):  # It connects to nothing.
+        self.fails = False
+
+    def seen(self, name):
+        return {role: Seen(role, "running", "", "") for role in ("serving", "previous")}
+
+    def inspect(self, identifier):
+        if self.fails and identifier == "serving":
+            raise FleetError("the engine does not answer")
+        return {"Mounts": [{"Destination": "/etc/tfserving", "Source": f"/s/{identifier}"}]}
+
+
+def test_configurations_that_are_not_known_are_not_taken_for_unused():
+    engine = Containers()
+    assert engine.config_folders("s") == {"/s/serving", "/s/previous"}
+    engine.fails = True
+    with pytest.raises(FleetError):
+        engine.config_folders("s")
 
 
 def entry(magic, mask, name="qemu-x", flags="OCF", state="enabled"):

@@ -105,7 +105,7 @@ def test_a_port_in_use_says_which_process_has_it():
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as other:
         try:
             other.stdout.readline()
-            wanted = SimpleNamespace(address="127.0.0.1", grpc_port=port, rest_port=None)
+            wanted = SimpleNamespace(name="digits", address="127.0.0.1", grpc_port=port, rest_port=None)
             with pytest.raises(
                 FleetError,
                 match=rf"port {port} of 127.0.0.1 cannot be used: Address already in use by process {other.pid} \(python",
@@ -113,5 +113,11 @@ def test_a_port_in_use_says_which_process_has_it():
                 host_resources.refuse_used_ports(wanted, own=())
             with pytest.raises(FleetError, match="by container web"):
                 host_resources.refuse_used_ports(wanted, own=(), container_on={port: "container web"}.get)
+            with pytest.raises(FleetError) as caught:
+                host_resources.refuse_used_ports(wanted, own=(), server_on=lambda _address, _port: "shop")
+            assert "tfs_server_name" in caught.value.remedy and "shop" in caught.value.remedy
+            with pytest.raises(FleetError) as caught:
+                host_resources.refuse_used_ports(wanted, own=(), server_on=lambda _address, _port: "digits")
+            assert "tfs_server_name" not in caught.value.remedy, "it has this name already"
         finally:
             other.kill()

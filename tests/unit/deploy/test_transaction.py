@@ -45,6 +45,8 @@ def played(seen, steps, digest="new"):
             seen = transaction.expected(seen, [step])
         elif step.verb in ("check", "verify"):
             assert seen[step.role].runs
+        elif step.verb in ("mark", "unmark"):
+            seen[step.role] = replace(seen[step.role], is_unverified=step.verb == "mark")
         else:
             assert step.verb != "rename" or step.to not in seen, f"{step.to} is taken"
             seen = transaction.expected(seen, [step])
@@ -66,8 +68,38 @@ def test_nothing_is_done_when_nothing_changed():
     )
 
 
+BEFORE = [{}, {SERVING: OLD}, {SERVING: OLD, PREVIOUS: OLDER}, {SERVING: OLD, PROVEN: NEW}]
+
+
 @pytest.mark.parametrize("side_by_side", [True, False])
-@pytest.mark.parametrize("before", [{}, {SERVING: OLD}, {SERVING: OLD, PREVIOUS: OLDER}, {SERVING: OLD, PROVEN: NEW}])
+@pytest.mark.parametrize("before", BEFORE)
+def test_what_serves_passed_all_checks_even_if_runs_are_killed_after_any_step(before, side_by_side):
+    """A server whose checks did not end counts as one that was not deployed, also where the run that undoes it is killed."""
+
+    def checked(steps):
+        return any(step.verb == "check" for step in steps)
+
+    def ended(left, done):
+        """Return what a last run leaves that nothing interrupts. done: the completed steps of those before."""
+        recovered = played(left, transaction.recover(left))
+        steps = transaction.to_started(recovered, WANTED, side_by_side)
+        assert PROVEN in before or checked(done) or checked(steps), f"not checked after {done}"
+        return digests(played(recovered, steps))
+
+    steps = transaction.to_started(before, WANTED, side_by_side)
+    goal = digests(played(before, steps))
+    for first in range(len(steps) + 1):
+        left = played(before, steps[:first])
+        recovery = transaction.recover(left)
+        assert ("remove", SERVING) not in [(step.verb, step.role) for step in recovery] or not checked(
+            steps[: first - 1]
+        ), "a server that passed its checks is kept"
+        for second in range(len(recovery) + 1):
+            assert ended(played(left, recovery[:second]), steps[:first]) == goal
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+@pytest.mark.parametrize("before", BEFORE)
 def test_a_run_that_is_killed_after_any_step_is_finished_or_undone_by_the_next(before, side_by_side):
     goal = {SERVING: ("new", True), **({PREVIOUS: ("old", False)} if SERVING in before else {})}
     steps = transaction.to_started(before, WANTED, side_by_side)
@@ -89,6 +121,19 @@ def test_a_rollback_that_is_killed_after_any_step():
         left = played(before, steps[:done])
         recovered = played(left, transaction.recover(left))
         assert set(recovered) == {SERVING, PREVIOUS} and recovered[SERVING].runs, f"after {steps[:done]}"
+
+
+def test_a_rollback_that_fails_keeps_the_earlier_server_for_another_one():
+    """Also where the run that undoes it is killed after any step."""
+    before = {SERVING: NEW, PREVIOUS: Seen("1", "exited", "old", "image")}
+    steps = transaction.to_previous(before, "its image")
+    failed = played(before, steps[: [step.verb for step in steps].index("check")])
+    back = transaction.bring_back(failed, keeps=True)
+    assert played(failed, back) == before
+    for done in range(len(back) + 1):
+        left = played(failed, back[:done])
+        recovered = played(left, transaction.recover(left))
+        assert {one.id for one in recovered.values()} == {"1", "2"}, f"after {back[:done]}"
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])
@@ -122,11 +167,13 @@ def test_what_serves_runs_until_its_successor_is_proven():
     assert verbs[-1] == ("rename", REPLACED), "and what it replaced is kept"
     assert [step.verb for step in transaction.to_started({SERVING: OLD}, WANTED, False)] == [
         "create",
+        "mark",
         "rename",
         "stop",
         "rename",
         "start",
         "check",
+        "unmark",
         "rename",
     ]
 

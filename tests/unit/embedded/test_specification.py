@@ -64,11 +64,11 @@ def test_decisions():
     for found in (None, GOOD):
         decision = specification.decide_started(GOOD, found, running=False)
         assert decision.changed and decision.before == {} and decision.actions == ("start the server digits",)
-    assert not specification.decide_absent("digits", None, running=False).changed
-    assert specification.decide_absent("digits", GOOD, running=False).actions == (
+    assert not specification.decide_absent("digits", None, running=False, remains=False).changed
+    assert specification.decide_absent("digits", GOOD, running=False, remains=True).actions == (
         "remove the files of the server digits",
     )
-    assert specification.decide_absent("digits", GOOD, running=True).actions == (
+    assert specification.decide_absent("digits", GOOD, running=True, remains=True).actions == (
         "stop the server digits",
         "remove the files of the server digits",
     )
@@ -95,6 +95,7 @@ def test_command_and_environment():
         "TFSERVING_EMBEDDED_IDLE_EXIT_S": "60.0",
         "TFSERVING_EMBEDDED_RELOAD_BELOW": '["/srv/models/digits"]',
     }
+    assert "--batching_parameters_file=/state/copy" in specification.command(GOOD, "p", "m", "/state/copy")
     plain = replace(GOOD, rest_port=None, batching_parameters_file=None, files={}, flags={}, idle_exit_s=None)
     assert specification.command(plain, "p", "m")[2:] == [
         "--port=8500",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan import fleet_plans, plan_text
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.changes import differences
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.plan import plan
@@ -79,9 +80,44 @@ def test_a_server_of_another_name_keeps_running():
     assert differences(PLAN, [], "digits") == differences(PLAN, [])
 
     runs = {"asked": {"servers": [server(name="words")]}, "ansible_facts": {}}
-    hosts = {"plain": runs, "named": dict(runs, tfs_server_name="words")}
+    free = {"tfs_server_grpc_port": 0, "tfs_server_rest_port": 0}
+    hosts = {"plain": dict(runs, **free), "named": dict(runs, tfs_server_name="words")}
     found = fleet_plans.against(dict.fromkeys(hosts, PLAN), hosts, "asked")
     assert found["plain"]["differences"] == [text] and found["named"]["differences"] == []
+
+
+@pytest.mark.parametrize(
+    "own, port",
+    [
+        ({}, 8500),
+        ({"tfs_server_grpc_port": "8501", "tfs_server_rest_port": None}, 8501),
+        ({"tfs_server_grpc_port": 0}, 8501),
+        ({"tfs_server_grpc_port": 0, "tfs_server_rest_port": 0}, None),
+        ({"tfs_server_grpc_port": 9000, "tfs_server_rest_port": 9001}, None),
+    ],
+)
+@pytest.mark.parametrize("models", ["digits", "letters"])
+def test_a_server_of_another_name_on_the_same_port_is_refused(own, port, models):
+    """The first model was removed or renamed: the deployment would start a second server on the ports of the first (host_resources.refuse_used_ports)."""
+    old = server(name="words", model={"name": models})
+    hosts = {"host": {"asked": {"servers": [old]}, "ansible_facts": {}, **own}}
+    found = fleet_plans.against({"host": PLAN}, hosts, "asked")["host"]["differences"]
+    refused = [text for text in found if "refused" in text]
+    if port is None:
+        assert not refused
+        return
+    (text,) = refused
+    assert text.startswith("digits: a new server") and f"words uses port {port}" in text and "keeps running" not in text
+    assert "tfs_server_name: words" in text and "tfs_server_state: absent" in text
+    gone = {"host": dict(hosts["host"], asked={"servers": [dict(old, state="stopped")]})}
+    assert "refused" not in str(fleet_plans.against({"host": PLAN}, gone, "asked"))
+
+
+def test_the_ports_of_start_lines_and_flags_count():
+    old = {"asked": {"servers": [server(name="words", grpc_port=9000, rest_port=9001)]}, "ansible_facts": {}}
+    for more in ({"serve": {"grpc_port": 9000}}, {"server": dict(PLAN["server"], flags={"rest_api_port": 9001})}):
+        found = fleet_plans.against({"host": dict(PLAN, **more)}, {"host": old}, "asked")
+        assert "words uses port 900" in str(found), more
 
 
 def test_what_deploying_would_change():

@@ -127,3 +127,50 @@ def test_the_folders_of_the_host():
 def test_the_folder_of_a_published_model_tells_its_form(form):
     assert model_config.variant_of(f"/srv/m/{form}") == model_config.variant_of(f"/srv/m/{form}/") == form
     assert model_config.variant_of(f"/srv/{form}/m") is None
+
+
+def model_with(labels, *specific):
+    return (model_config.model("m", "/m", {"specific": list(specific)} if specific else None, labels),)
+
+
+@pytest.mark.parametrize(
+    "described, then, described_now, now, expected",
+    [
+        # Moved after the deployment, which did not name another version for it.
+        ({"a": 1}, {"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}),
+        ({}, {}, {}, {"b": 2}, {"b": 2}),
+        # Moved before the deployment, which kept it; then once more, or not.
+        ({"a": 1}, {"a": 1, "b": 2}, {"a": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 2}),
+        ({"a": 1}, {"a": 1, "b": 2}, {"a": 1}, {"a": 1, "b": 3}, {"a": 1, "b": 3}),
+        # Set by the deployment itself, which is undone.
+        ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}, {"a": 1}),
+        ({}, {}, {"a": 2}, {"a": 2}, {}),
+        ({}, {"b": 2}, {"b": 3}, {"b": 3}, {"b": 2}),
+        ({"a": 1}, {"a": 1}, {}, {}, {"a": 1}),
+        ({}, {"b": 2}, {"b": None}, {}, {"b": 2}),
+        # Set by the deployment, and moved afterwards: what the two descriptions say differently is the deployment's.
+        ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 3}, {"a": 1}),
+        # Nothing moved.
+        ({"a": 1}, {"a": 1}, {"a": 1}, {"a": 1}, {"a": 1}),
+    ],
+)
+def test_a_rollback_undoes_the_labels_of_a_deployment_and_no_others(described, then, described_now, now, expected):
+    groups = [model_with(labels, 1, 2, 3) for labels in (then, described, described_now, now)]
+    assert model_config.rolled_back(*groups) == model_with(expected, 1, 2, 3)
+
+
+def test_versions_that_a_label_needs_come_with_it():
+    """model_version lists version 2, gives it the label, and then removes version 1 from the list."""
+    old, new = model_with({"a": 1}, 1), model_with({"a": 2}, 2)
+    assert model_config.rolled_back(old, old, old, new) == new
+    assert model_config.rolled_back(old, old, model_with({"a": 1}, 1, 5), model_with({"a": 2}, 1, 2, 5)) == model_with(
+        {"a": 2}, 1, 2
+    )
+    assert model_config.rolled_back(old, old, (), ()) == old, "a model that the current server does not serve"
+
+
+def test_labels_that_a_rollback_sets_again_are_named():
+    then, now = model_with({"a": 1, "b": 1, "c": 1}), model_with({"a": 2, "c": 1})
+    given = ["give the label a of m to version 1", "give the label b of m to version 1"]
+    assert model_config.labels_set_again(then, now) == given
+    assert model_config.labels_set_again(now, now) == model_config.labels_set_again((), now) == []
