@@ -67,11 +67,13 @@ class Backend:
         desired = self._desired = replace(desired, user=user)
         host_resources.refuse_foreign_cpus(desired)
         left = home.interrupted()
-        recovery = self._recovered(left) if left else ()
+        # Without an earlier server, the checks of the one that a killed run started are made up for, if it is the desired one.
+        continues = self.is_unsure = bool(left and not left.specification and self._runs(desired))
+        recovery = self._recovered(left) if left and not continues else ()
         before, pid = home.last_started(), home.process()
         runs, own = pid is not None, (before.grpc_port, before.rest_port) if pid and before else ()
         served = as_served(before, home.models_file).models if before else ()
-        if left:
+        if left and not continues:
             before, served = left.specification, left.models
             runs = before is not None and (runs or self._check_mode)
         self._served = served
@@ -96,6 +98,8 @@ class Backend:
                 self._replace(serving, wanted, side_by_side)
         elif not self._check_mode:
             home.wait_until_ready(wanted, options["ready_timeout_s"])
+            if continues:
+                self._finish_checks(wanted)
         self._wanted = wanted
         pending, changed = decision.changed, decision.changed and not candidate_only or bool(recovery)
         decision = replace(decision, changed=changed, actions=(*recovery, *decision.actions))
@@ -106,6 +110,25 @@ class Backend:
                 server=self._server(wanted, None if self._check_mode and decision.changed else home.process())
             )
         )
+
+    def _runs(self, desired: ServingConfiguration) -> bool:
+        """Return whether the desired server lives."""
+        last = self._home.last_started()
+        wanted = last and host_resources.choose_ports(desired, last)
+        return bool(
+            last and wanted and self._home.process() and derived_flags.digest(last) == derived_flags.digest(wanted)
+        )
+
+    def _finish_checks(self, wanted: ServingConfiguration) -> None:
+        """Run the checks of a server that a killed run started, and end it if they fail."""
+        try:
+            self._ask_for(None)
+            self._pass_checks(wanted, self._home.ended)
+        except FleetError:
+            self._home.stop()
+            self._home.set_unverified(None)
+            raise
+        self._home.set_unverified(None)
 
     def _recovered(self, left: process.Replaced) -> tuple[str, ...]:
         """End a server whose checks did not end, and start the one that it replaced. Return the actions."""
