@@ -120,6 +120,7 @@ options:
     description:
       - Whether to start batching with the values that requests of several rows predict, and to double and halve the numbers of the kept changes until nothing
         more is gained. Without it, only O(candidates) are tried.
+      - The numbers of the batching of O(start) are doubled and halved as well if one of O(candidates) turns it off (C(batching) null).
     type: bool
     default: true
   accept_fragile:
