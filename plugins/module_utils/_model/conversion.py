@@ -37,8 +37,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signatur
     Signature,
     chosen,
     faults,
+    lost,
     refusal,
-    sides,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import NONE, SAVED_MODEL, VARIANTS
@@ -357,21 +357,15 @@ class Conversion:
 
     def _warnings(self) -> tuple[str, ...]:
         """Return warnings: why requests fail, what may run, and lost signatures, other than another name for the same."""
-
-        def face(signature: Signature) -> list[dict[str, Any]]:
-            return [
-                {name: (tensor["dtype"], tensor["shape"]) for name, tensor in tensors.items()}
-                for _side, tensors in sides(signature)
-            ]
-
-        kept = self.contract and face(self.contract)
-        lost = [name for name in self.dropped if face(self.model["signatures"][name]) != kept]
-        found = faults(self.model["signatures"])
+        all_signatures = self.model["signatures"]
+        kept = {name: one for name, one in all_signatures.items() if name not in self.dropped}
+        missed = lost(all_signatures, kept)
+        found = faults(all_signatures)
         if self.converted:
             found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
-        if lost:
+        if missed:
             found.append(
-                f"TensorFlow Lite serves only one signature: {self.options['signature']} stays, but clients cannot call {', '.join(lost)}."
+                f"TensorFlow Lite serves only one signature: {self.options['signature']} stays, but clients cannot call {', '.join(missed)}."
             )
         return tuple(found)
 
