@@ -533,6 +533,9 @@ class Kept(Host):
     def saved_model_info(self, **_given):
         return {"saved_model": {"structure": {"graph": self.structure}}}
 
+    def slurp(self, src):
+        raise FleetError(f"file not found: {src}", where="slurp")
+
 
 def dying(kind, loads):
     """A kind of host whose tuning is killed after this many loads."""
