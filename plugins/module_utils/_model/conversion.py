@@ -371,8 +371,19 @@ class Conversion:
 
     def _refused(self, reason: str, judged: Gates | None) -> dict[str, Any]:
         if self.options["required"]:
-            raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source)
+            remedy = self._without_it() if self.converted else None
+            raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source, remedy=remedy)
         return self._result(Decision(False), acceptance.ending(False, reason, judged))
+
+    def _without_it(self) -> str:
+        """Return what serves on without the new version of a variant, and what to do."""
+        form = self.options["form"]
+        newest = max(published.numbered(self.destination), default=None) if os.path.isdir(self.destination) else None
+        stays = f"Version {newest} of {form} in {self.destination} stays, and servers of this variant go on with it. "
+        return (
+            f"{'' if newest is None else stays}Correct the model, or serve the SavedModel: set optimize: none for the model, or remove the file of the tuning "
+            "that chose this variant."
+        )
 
     def _result(self, decision: Decision, judged: Judged, version: int | None = None) -> dict[str, Any]:
         decision = replace(decision, warnings=(*self.warnings, *decision.warnings))
