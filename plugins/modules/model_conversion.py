@@ -164,7 +164,8 @@ options:
     type: bool
     default: false
   required:
-    description: Fail if the variant is refused.
+    description:
+      - Fail if the variant is refused. The message names the version that stays, which servers of this variant go on with.
     type: bool
     default: false
   memory_mib:

@@ -156,7 +156,10 @@ options:
     type: bool
     default: false
   accept_signature_change:
-    description: Accept other inputs or outputs than those of the current server, which clients know.
+    description:
+      - Accept that a signature of the current server, which clients know, is missing or has other inputs or outputs.
+      - All signatures are compared, not only O(models[].signature). A TensorFlow Lite file has only one, so it usually needs this option in place of a
+        SavedModel that has several. A name is not missing if the same signature has another name.
     type: bool
     default: false
   image:

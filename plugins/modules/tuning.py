@@ -21,6 +21,7 @@ description:
   - The trial servers are separate from those that serve. The module stops all trial servers at the end. If the controller fails, trial servers of the backend
     V(embedded) end by themselves ten minutes after their last request. Containers stay until the next tuning of the model on the host, which first removes
     all trial servers of the model in O(state_directory). Therefore do not tune one model twice at the same time on a host.
+  - A variant is not kept if clients could no longer call a signature, and it is not measured if its newest version was not made from the newest SavedModel.
   - The load generator runs on the same host. If there are two CPUs or more, it gets its own CPUs.
 notes:
   - This is an action plugin on the controller, which needs C(hdrhistogram). It runs M(tfserving.fleet.model_server), M(tfserving.fleet.batching_parameters),
@@ -120,6 +121,7 @@ options:
     description:
       - Whether to start batching with the values that requests of several rows predict, and to double and halve the numbers of the kept changes until nothing
         more is gained. Without it, only O(candidates) are tried.
+      - The numbers of the batching of O(start) are doubled and halved as well if one of O(candidates) turns it off (C(batching) null).
     type: bool
     default: true
   accept_fragile:

@@ -27,6 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._engine import eng
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import server_options
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 
 # Options that the embedded server does not support, and their defaults.
 _OF_CONTAINERS: dict[str, Any] = {
@@ -101,7 +102,19 @@ def _work(options: Mapping[str, Any], check_mode: bool, embedded: Callable[[], A
         result.update(
             changed=True, diff=[written.result()["diff"], *diffs], actions=[*written.actions, *result["actions"]]
         )
+    if serves:
+        result["warnings"] = [*result["warnings"], *_of_earlier_versions(options)]
     return dict(result, summary=[replicas.summary(server) for server in result["servers"]])
+
+
+def _of_earlier_versions(options: Mapping[str, Any]) -> list[str]:
+    """Return warnings about variants of an earlier version of a model. Only a converted variant needs the import."""
+    models = requested.models(options, None)
+    if all(model.form in (None, SAVED_MODEL) for model in models):
+        return []
+    from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import expected_answers
+
+    return expected_answers.of_earlier_versions(models)
 
 
 def _one(backend: Any, options: Mapping[str, Any], check_mode: bool, how: str | None = None) -> dict[str, Any]:

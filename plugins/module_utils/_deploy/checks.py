@@ -12,7 +12,12 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import grpc_api, tensors
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import VersionStatus
-from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import describe
+from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signature import (
+    INTERNAL,
+    Signatures,
+    describe,
+    lost,
+)
 
 COMPATIBLE, RUNNING, AVAILABLE, PREDICT, GPU, SIGNATURE, AGREEMENT, MALFORMED = (
     "compatible with this host",
@@ -62,12 +67,11 @@ def unavailable(statuses: Sequence[VersionStatus], wanted: Sequence[int]) -> str
     return None
 
 
-def changed_signature(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def changed_signature(before: Signatures, after: Signatures) -> list[str]:
     """Return sentences about changes that clients of the earlier signatures would notice."""
-    found = []
+    found = [f"the signature {name} is missing" for name in lost(before, after)]
     for name, one in sorted(before.items()):
-        if name not in after:
-            found.append(f"the signature {name} is missing")
+        if name not in after or name in INTERNAL:
             continue
         for side in ("inputs", "outputs"):
             was, now = one[side], after[name][side]

@@ -28,6 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import s
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.grpc_api import ServerFault
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import model_config
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import ModelConfiguration
+from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 
 _JUDGE = metric_program.__name__.partition("module_utils.")[2]
 _MODELS = {"saved_model.pb", "saved_model.pbtxt", "model.tflite"}
@@ -85,6 +86,31 @@ def _names(directory: str) -> list[str]:
         return os.listdir(directory)
     except OSError:
         return []
+
+
+def of_earlier_versions(models: Sequence[ModelConfiguration]) -> list[str]:
+    """Return sentences about models that are served from a converted variant of an earlier version than the newest SavedModel alongside it."""
+    found = []
+    for model in models:
+        directory, form = os.path.split(model.base_path)
+        if model.form in (None, SAVED_MODEL) or model.version_policy not in (None, {"latest": 1}):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            (number, variant), (newest, source) = (
+                _newest(os.path.join(directory, name)) for name in (form, SAVED_MODEL)
+            )
+            if manifest.is_of_another_model(variant, source):
+                found.append(
+                    f"{model.name}: version {number} of {form} was not made from version {newest} of saved_model, the newest, so clients get another model. "
+                    "Run tfserving.fleet.convert, or serve the SavedModel (optimize: none)"
+                )
+    return found
+
+
+def _newest(base_path: str) -> tuple[int, manifest.Manifest | None]:
+    """Return (number, manifest) of the newest version in a folder. Raise OSError or ValueError without one."""
+    number, name = max(published.numbered(base_path).items())
+    return number, published.manifest_of(os.path.join(base_path, name))
 
 
 def questions(

@@ -134,23 +134,20 @@ class Questions:
     def first(self, found: Place, with_labels: bool) -> dict[str, Any]:
         """Check that all versions are AVAILABLE and that each model answers one real Predict.
 
-        Return {model: (contract, inputs)} for the later checks.
+        Return {model: (all its signatures, contract, inputs)} for the later checks.
         """
         requests = {}
         for model in self._models:
             self._available(found, model)
-            contract = signatures.chosen(
-                self._ask(checks.PREDICT, model, functools.partial(found.server.signatures, model.name)),
-                model.signature,
-                where=model.name,
-            )
-            requests[model.name] = (contract, _request(model, contract))
+            offered = self._ask(checks.PREDICT, model, functools.partial(found.server.signatures, model.name))
+            contract = signatures.chosen(offered, model.signature, where=model.name)
+            requests[model.name] = (offered, contract, _request(model, contract))
             for version, label in [(None, None), *((None, label) for label in sorted(model.labels) if with_labels)]:
                 self._ask(
                     checks.PREDICT,
                     model,
                     functools.partial(
-                        found.server.predict, model.name, requests[model.name][1], model.signature, version, label
+                        found.server.predict, model.name, requests[model.name][-1], model.signature, version, label
                     ),
                 )
         return requests
@@ -184,25 +181,23 @@ class Questions:
         """Run the checks after the first ones, in order, and return warnings. ended(): returns the failure diagnosis of a server that ended, or None."""
         warnings = []
         for model in self._models:
-            contract, inputs = requests[model.name]
-            self._same_signature(model, self._before.get(model.name), {model.signature: contract})
+            offered, contract, inputs = requests[model.name]
+            self._same_signatures(model, offered)
             self._agrees(found, model, contract)
             self._is_as_good(found, model, contract)
         for model in self._models:
-            contract, inputs = requests[model.name]
+            _offered, contract, inputs = requests[model.name]
             warnings += self._survives(found, model, contract, inputs, ended)
         return warnings
 
-    def _same_signature(self, model: Model, before: Any, contract: Mapping[str, Any]) -> None:
-        changed = checks.changed_signature(
-            {name: one for name, one in (before or {}).items() if name == model.signature}, contract
-        )
+    def _same_signatures(self, model: Model, offered: signatures.Signatures) -> None:
+        changed = checks.changed_signature(self._before.get(model.name, {}), offered)
         if changed and not self._accept_signature:
             raise checks.closed(
                 checks.SIGNATURE,
                 "; ".join(changed),
                 where=model.name,
-                remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients use the new signature.",
+                remedy="Serve it under another model name, or accept it with accept_signature_change: true once its clients can do without the old one.",
             )
 
     def _agrees(self, found: Place, model: Model, contract: Signature) -> None:

@@ -37,8 +37,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._protocol.signatur
     Signature,
     chosen,
     faults,
+    lost,
     refusal,
-    sides,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import NONE, SAVED_MODEL, VARIANTS
@@ -360,28 +360,33 @@ class Conversion:
 
     def _warnings(self) -> tuple[str, ...]:
         """Return warnings: why requests fail, what may run, and lost signatures, other than another name for the same."""
-
-        def face(signature: Signature) -> list[dict[str, Any]]:
-            return [
-                {name: (tensor["dtype"], tensor["shape"]) for name, tensor in tensors.items()}
-                for _side, tensors in sides(signature)
-            ]
-
-        kept = self.contract and face(self.contract)
-        lost = [name for name in self.dropped if face(self.model["signatures"][name]) != kept]
-        found = faults(self.model["signatures"])
+        all_signatures = self.model["signatures"]
+        kept = {name: one for name, one in all_signatures.items() if name not in self.dropped}
+        missed = lost(all_signatures, kept)
+        found = faults(all_signatures)
         if self.converted:
             found += analysis.perhaps_warnings(self.model["uncertain_ops"].get(self.options["signature"], ()))
-        if lost:
+        if missed:
             found.append(
-                f"TensorFlow Lite serves only one signature: {self.options['signature']} stays, but clients cannot call {', '.join(lost)}."
+                f"TensorFlow Lite serves only one signature: {self.options['signature']} stays, but clients cannot call {', '.join(missed)}."
             )
         return tuple(found)
 
     def _refused(self, reason: str, judged: Gates | None) -> dict[str, Any]:
         if self.options["required"]:
-            raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source)
+            remedy = self._without_it() if self.converted else None
+            raise FleetError(f"{self.options['form']} is refused: {reason}", where=self.source, remedy=remedy)
         return self._result(Decision(False), acceptance.ending(False, reason, judged))
+
+    def _without_it(self) -> str:
+        """Return what serves on without the new version of a variant, and what to do."""
+        form = self.options["form"]
+        newest = max(published.numbered(self.destination), default=None) if os.path.isdir(self.destination) else None
+        stays = f"Version {newest} of {form} in {self.destination} stays, and servers of this variant go on with it. "
+        return (
+            f"{'' if newest is None else stays}Correct the model, or serve the SavedModel: set optimize: none for the model, or remove the file of the tuning "
+            "that chose this variant."
+        )
 
     def _result(self, decision: Decision, judged: Judged, version: int | None = None) -> dict[str, Any]:
         decision = replace(decision, warnings=(*self.warnings, *decision.warnings))

@@ -163,6 +163,12 @@ def held_key(manifest: Manifest) -> str | None:
     return None if source is None or options is None else content_key(source["digest"], options)
 
 
+def is_of_another_model(variant: Manifest | None, saved_model: Manifest | None) -> bool:
+    """Return whether a converted version was not made from the model of a SavedModel. Without both manifests, it is not known to be."""
+    source = variant.get("source") if variant else None
+    return bool(source and saved_model and source["digest"] != digest(saved_model["files"]))
+
+
 def origin(manifest: Manifest | None) -> str:
     """Return what a version contains, for people."""
     if manifest is None:

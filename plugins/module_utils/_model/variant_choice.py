@@ -36,7 +36,8 @@ def conversions(
     """Return [{model, form, required, batch_sizes, select_tf_ops, unjudged}] with each variant once: first the unchanged model, then its conversions.
 
     models: the request's, {name, optimize, …} each. plans: of the hosts that will serve them; None entries are ignored.
-    required: the user requested this variant, so a refusal is an error; with optimize auto it is a normal end.
+    required: the user requested this variant, or a plan serves it, for example because of a tuning. Without it, servers would go on with the variant of an
+    earlier version, so a refusal is an error. The refusal of a variant that is only a candidate is a normal end.
     batch_sizes: sizes that get warm-up requests, those of the model itself or, if there are samples, of its batching.
     unjudged: nothing judges the answers of this variant, and no plan serves it: it is only for a tuning to measure.
     Raise FleetError for an unknown optimize, and for names that are invalid or occur twice.
@@ -77,7 +78,7 @@ def conversions(
             dict(
                 common,
                 form=form,
-                required=form == optimize,
+                required=form in served | {optimize},
                 unjudged=form in tried - served - {optimize} and not judged,
                 select_tf_ops=bool(model.get("select_tf_ops")) and variants.VARIANTS[form].lite,
             )

@@ -14,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._plan.host_view im
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 
 _LITE = {"form": "tflite_dynamic_range"}
+_UNBATCHED = {"batching": None}
 _REST_THREADS = 64
 
 
@@ -51,6 +52,12 @@ def _of_models(served: Served) -> Iterator[dict[str, Any]]:
         if lite and batching:
             reason = "both together can be faster even if each alone is slower"
             yield _candidate(f"TensorFlow Lite with batching{name}", {**_LITE, **batching}, reason, model)
+        if made["batching"] and model["batching"] == "auto":
+            reason = "batching costs models that do not compute several rows faster together"
+            yield _candidate(f"no batching{name}", _UNBATCHED, reason, model)
+            if lite:
+                reason = "TensorFlow Lite often computes several rows no faster together"
+                yield _candidate(f"TensorFlow Lite without batching{name}", {**_LITE, **_UNBATCHED}, reason, model)
 
 
 def _batching(served: Served, model: dict[str, Any], made: Mapping[str, Any]) -> dict[str, Any] | None:

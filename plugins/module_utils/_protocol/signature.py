@@ -71,6 +71,19 @@ def sides(signature: Signature) -> tuple[tuple[str, dict[str, TensorInfo]], ...]
     return ("input", signature["inputs"]), ("output", signature["outputs"])
 
 
+def lost(before: Signatures, after: Signatures) -> list[str]:
+    """Return the names of the signatures that clients could call before and cannot call after. Another name for a remaining signature is not lost."""
+
+    def face(signature: Signature) -> list[dict[str, tuple[str, Shape]]]:
+        return [
+            {name: (tensor["dtype"], tensor["shape"]) for name, tensor in tensors.items()}
+            for _side, tensors in sides(signature)
+        ]
+
+    kept = [face(one) for one in after.values()]
+    return sorted(name for name, one in before.items() if name not in (*after, *INTERNAL) and face(one) not in kept)
+
+
 def chosen(signatures: Signatures, name: str, where: str = "signature") -> Signature:
     """Return the signature of that name. Raise FleetError with the available names."""
     if name not in signatures:

@@ -24,11 +24,15 @@ def described(call: Callable[..., Mapping[str, Any]], base_path: str) -> Mapping
     call: runs a module on the host and returns its result, or raises FleetError.
     """
     try:
-        entries = call("ansible.builtin.find", paths=[base_path], file_type="any")["files"]
-        numbers = [int(name) for name in (entry["path"].rpartition("/")[2] for entry in entries) if name.isdecimal()]
-        if not numbers:
-            return None
-        found: Mapping[str, Any] = call("tfserving.fleet.saved_model_info", path=f"{base_path}/{max(numbers)}")
-        return cast(Mapping[str, Any], found["saved_model"])
+        version = newest(call, base_path)
+        found = call("tfserving.fleet.saved_model_info", path=version[1]) if version else None
+        return found and cast(Mapping[str, Any], found["saved_model"])
     except FleetError:
         return None
+
+
+def newest(call: Callable[..., Mapping[str, Any]], base_path: str) -> tuple[int, str] | None:
+    """Return (number, path) of the newest version below a folder, or None without a version. Raise FleetError if the folder cannot be read."""
+    paths = [entry["path"] for entry in call("ansible.builtin.find", paths=[base_path], file_type="any")["files"]]
+    numbered = [(path.rpartition("/")[2], path) for path in paths]
+    return max(((int(name), path) for name, path in numbered if name.isdecimal()), default=None)

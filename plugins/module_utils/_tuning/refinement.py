@@ -59,7 +59,7 @@ def candidate(kept: Configuration, direction: Direction, in_flight: int) -> Cand
     return {
         "name": f"{name} {value}",
         "change": {part: whole if part == "batching" else {name: value}},
-        "reason": f"{'more' if factor > 1 else 'less'} than the {now[name]} that was kept",
+        "reason": f"{'more' if factor > 1 else 'less'} than the current {now[name]}",
         "model": None,
     }
 

@@ -4,7 +4,8 @@
 """The order of a tuning: which candidate is measured next, against what, and how long.
 
 First all given candidates are measured briefly against the start, and the one that gains most is kept. The others follow on top of it, the most promising
-first. Then come other values of the kept numbers, and at last those candidates whose brief measurement decided nothing.
+first. Then come other values of the kept numbers, and of the start's batching if the plan chose it, and at last those candidates whose brief measurement
+decided nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Search:
         self._round: list[tuple[Attempt, Outcome]] = []
         self._pool: list[Attempt] = []  # attempts of the first round that were not repeated on top of another one
         self._again: list[Attempt] = []
-        self._directions: list[refinement.Direction] = []
+        self._directions = self._of_open_batching() if refine else []
         self._open: list[Attempt] = []
         self._with = ""
 
@@ -104,6 +105,12 @@ class Search:
             self._keep(attempt)
         elif outcome == "open" and not attempt.patient and (attempt.gain > 0 or not attempt.direction):
             self._open.append(attempt)
+
+    def _of_open_batching(self) -> list[refinement.Direction]:
+        """Return the directions of the start's batching if a candidate turns it off: then the plan chose it, and not the user."""
+        changes = [one["change"] for one in self._first]
+        is_open = any("batching" in change and not change["batching"] for change in changes)
+        return refinement.directions({"batching": self._start["batching"]}) if is_open else []
 
     def _is_ruled_out(self, attempt: Attempt) -> bool:
         """Return whether an attempt has no effect, or was clearly slower than the best configuration when both were measured against the start."""

@@ -28,7 +28,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import batch_fit, kept_tuning, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import (
+    batch_fit,
+    kept_tuning,
+    steps,
+    withheld_variants,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules, Scatter
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
@@ -112,6 +117,7 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
     trial = Trial(controller, options, variants, log, content)
     if stored:
         trial.learn(stored)
+    trial.withhold(controller.call)
     if check_mode:
         missing = (
             []
@@ -172,6 +178,7 @@ class Trial:
         self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
         self._requests_from: str | None = None
         self._repeated: tunings.Tuning | None = None
+        self._withheld = withheld_variants.Withheld({}, {})
         self._measured_as = steps.digest([self.start["protocol"], *(options[key] for key in _OF_PAIRS)])
         self._waiting = self._later = 0  # as those of the search
 
@@ -192,6 +199,25 @@ class Trial:
         reason = f"to confirm for the class what {record.measured.get('host')} keeps"
         self.candidates = [Candidate(name="total", change=dict(record.change), reason=reason, model=None)]
         self._repeated = record
+
+    def withhold(self, call: Callable[..., Any]) -> None:
+        """Find the variants that must not be kept. Raise FleetError if the change to repeat needs one of them."""
+        changes = [candidate["change"] for candidate in self.candidates]
+        forms = {change["form"] for change in changes if "form" in change} - {self.start["form"]}
+        self._withheld = withheld_variants.find(call, self.variants, forms, self.options["signature"])
+        self.variants = {form: path for form, path in self.variants.items() if form not in self._withheld.outdated}
+        reasons = [*self._withheld.outdated.values(), *self._withheld.lossy.values()]
+        if self._repeated and reasons:
+            raise FleetError(
+                f"the final comparison of {self._repeated.measured.get('host')} cannot be repeated: {reasons[0]}",
+                where=self.options["name"],
+                remedy="Convert the model for this host, or tune again.",
+            )
+
+    def _missing(self, form: str) -> str:
+        """Return why there is nothing to measure of a variant."""
+        missing = f"there is no variant {form!r} of the model: its conversion was refused or not requested"
+        return self._withheld.outdated.get(form, missing)
 
     def intentions(self) -> list[str]:
         """Return what run() would try, as sentences, for check mode."""
@@ -256,9 +282,12 @@ class Trial:
         )
         return noise
 
-    def _is_judged(self) -> bool:
-        """Return whether the answers of another variant are judged, or need not be."""
-        return bool(self.options["metric"] or self.options["accept_unjudged"])
+    def _only_measured(self, best: Configuration, tried: Configuration) -> str | None:
+        """Return why another variant is not kept, whatever it gains, or None."""
+        if tried["form"] == best["form"]:
+            return None
+        judged = self.options["metric"] or self.options["accept_unjudged"]
+        return self._withheld.lossy.get(tried["form"]) or (None if judged else _UNJUDGED)
 
     def _nothing(self, why: str) -> FleetError:
         if self.options["samples"]:
@@ -327,10 +356,9 @@ class Trial:
         elif tried == best:
             outcome, reason = "failed", "it does not change the current configuration"
         elif tried["form"] not in self.variants:
-            outcome = "failed"
-            reason = f"there is no variant {tried['form']!r} of the model: its conversion was refused or not requested"
-        elif tried["form"] != best["form"] and len(candidate["change"]) > 1 and not self._is_judged():
-            outcome, reason = "failed", _UNJUDGED
+            outcome, reason = "failed", self._missing(tried["form"])
+        elif self._only_measured(best, tried) and len(candidate["change"]) > 1:
+            outcome, reason = "failed", self._only_measured(best, tried)
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
             return outcome, self._step(candidate, False, reason, None, unmeasured)
@@ -373,8 +401,8 @@ class Trial:
             unknown: BeforeAfter = {"before": accuracy_before, "after": None}
             return "failed", self._step(candidate, False, f"it could not be measured: {fault}", None, unknown)
         kept, reason = self._judge(measured)
-        if kept and tried["form"] != best["form"] and not self._is_judged():
-            kept, reason = False, f"{reason}; {_UNJUDGED}"
+        if kept and self._only_measured(best, tried):
+            kept, reason = False, f"{reason}; {self._only_measured(best, tried)}"
         fragile = self.servers.fragile(tried)
         kept, reason = self._accepted(kept, reason, fragile)
         step = self._step(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)

@@ -41,11 +41,17 @@ def plan(form, candidate=None, name="m"):
         ("tflite_int8", [], [("none", True), ("tflite_int8", True)]),
         ("auto", [plan("saved_model"), plan("saved_model")], [("none", True)]),
         ("auto", [plan("saved_model", "tflite_dynamic_range")] * 3, [("none", True), ("tflite_dynamic_range", False)]),
-        # A policy gave one class of hosts another form than the others.
+        # A policy gave one class of hosts another form than the others. What a host would serve must not be refused silently.
         (
             "none",
             [plan("saved_model"), plan("tflite_float16"), plan("tensorrt")],
-            [("none", True), ("tensorrt", False), ("tflite_float16", False)],
+            [("none", True), ("tensorrt", True), ("tflite_float16", True)],
+        ),
+        # The tuning of one class chose what is only a candidate for the other.
+        (
+            "auto",
+            [plan("saved_model", "tflite_dynamic_range"), plan("tflite_dynamic_range")],
+            [("none", True), ("tflite_dynamic_range", True)],
         ),
         ("tflite_int8", [plan("tflite_int8"), plan("saved_model")], [("none", True), ("tflite_int8", True)]),
         ("auto", [plan("tflite_int8", name="other")], [("none", True)]),

@@ -513,6 +513,26 @@ def test_what_a_tuning_does_not_try(capabilities, asked, lacks, has):
         assert found["oneDNN off"]["change"] == {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
 
 
+def test_batching_that_the_plan_chose_is_open_to_a_tuning():
+    found = candidates(host(), request({"batching": "auto"}))
+    assert list(found)[:4] == ["TensorFlow Lite", "no batching", "TensorFlow Lite without batching", "threads"]
+    assert found["no batching"]["change"] == {"batching": None} and found["no batching"]["model"] == "m"
+    assert found["TensorFlow Lite without batching"]["change"] == {"form": "tflite_dynamic_range", "batching": None}
+    assert all(one["reason"] for one in found.values())
+    without_lite = candidates(host(), request({"batching": "auto", "optimize": "none"}))
+    assert "no batching" in without_lite and not [name for name in without_lite if "Lite" in name]
+    two = candidates(host(), request(models=[{"name": "a", "batching": "auto"}, {"name": "b"}]))
+    assert {"no batching (a)", "TensorFlow Lite without batching (a)", "batching (b)"} <= set(two)
+    assert "no batching (b)" not in two
+
+
+@pytest.mark.parametrize("batching", [{"max_batch_size": 8}, "none", None])
+def test_batching_that_the_user_chose_stays(batching):
+    found = candidates(host(), request({"batching": batching}))
+    assert not [name for name in found if "no batching" in name or "without batching" in name]
+    assert ("batching" in found) is (batching is None)
+
+
 def test_what_is_served_where_nothing_is_refused():
     made = plan(host("x86-64-v4", V4), request({"signatures": SIGNATURES}))
     assert (made["release"], made["backend"], made["image"], made["build"]) == (

@@ -83,6 +83,27 @@ def test_another_host_of_the_class_is_served_with_what_the_tuning_kept(tmp_path)
     assert untuned["server"]["per_model"] == [] and untuned["plan"]["models"][0]["batching"] is None
 
 
+def test_a_tuning_that_turned_planned_batching_off_is_applied_as_measured(tmp_path):
+    models = [{"name": "half", "batching": "auto"}, {"name": "plain", "batching": "auto"}]
+    planned = resolved(variables(tmp_path, tfserving_models=models), CAPABILITIES)
+    before = planned["plan"]["models"][0]["batching"]
+    assert before and planned["server"]["batching"] == before
+    start = dict(START, batching=before)
+    found = dict(FOUND, start=start, configuration=dict(start, batching=None))
+    record = tunings.kept(found, "x86-64-v3-intel-8c-1n", "2.20.0", "web-1", "2026-01-02 03:04 UTC")
+    assert "batching: null" in tuning_files.write(record, str(tmp_path)).after
+    (read,) = tuning_files.read(str(tmp_path), "x86-64-v3-intel-8c-1n")
+    assert read.change == {"batching": None}
+    tuned = resolved(variables(tmp_path, tfserving_models=models), CAPABILITIES)
+    assert [one["batching"] for one in tuned["plan"]["models"]] == [None, before]
+    assert [one["batching"] for one in tuned["server"]["per_model"]] == [None, before]
+    alone = resolved(variables(tmp_path, tfserving_models=models[:1]), CAPABILITIES)
+    assert alone["server"]["batching"] is None and "enable_batching" not in alone["plan"]["server"]["flags"]
+    own = [dict(models[0], batching={"max_batch_size": 4}), models[1]]
+    kept = resolved(variables(tmp_path, tfserving_models=own), CAPABILITIES)["plan"]["models"]
+    assert kept[0]["batching"] == {"max_batch_size": 4}, "the user's own batching overrides the tuning"
+
+
 @pytest.mark.parametrize(("stale", "threads", "refused"), [("keep", 2, 0), ("ignore", None, 0), ("fail", None, 1)])
 def test_where_the_graph_on_the_host_is_another_one_stale_tunings_decide(tmp_path, stale, threads, refused):
     keep(tmp_path, {"signatures": "a", "graph": "b"})

@@ -55,3 +55,58 @@ def test_the_kept_part_replaces_both(slower):
     attempt = search.next()
     search.done(attempt, "gain", 0.2, (0.1, 0.3))
     assert search.best == trial_configuration.changed(trial_configuration.complete({}), [PREDICTED, LITE][slower])
+
+
+BATCHED = {"batching": {"max_batch_size": 64, "num_batch_threads": 4}}
+OFF = {"batching": None}
+OPEN = [
+    {"name": name, "change": change, "reason": None, "model": None}
+    for name, change in (("lite", LITE), ("no batching", OFF), ("lite without batching", {**LITE, **OFF}))
+]
+
+
+def batched(outcomes, candidates=OPEN, refine=True) -> Search:
+    """A search from a batched start after its first round. outcomes: (outcome, gain, interval) of each candidate."""
+    search = Search(trial_configuration.complete(BATCHED), candidates, refine, 256)
+    for attempt, (outcome, gain, interval) in zip(search.first_round(), outcomes):
+        search.done(attempt, outcome, gain, interval)
+    search.choose()
+    return search
+
+
+LOST = ("no gain", -0.3, (-0.4, -0.2))
+
+
+def test_the_numbers_of_a_start_whose_batching_is_open_are_refined_after_the_candidates():
+    names = [attempt.candidate["name"] for attempt in attempts(batched([LOST, LOST, LOST]))]
+    assert names == ["num_batch_threads 8", "num_batch_threads 2", "max_batch_size 128", "max_batch_size 32"]
+    after_lite = [one.candidate["name"] for one in attempts(batched([("gain", 0.5, (0.4, 0.6)), LOST, LOST]))]
+    assert [name for name in after_lite if "lite" not in name and "no batching" not in name] == names
+    assert not attempts(batched([LOST, LOST, LOST], refine=False))
+
+
+def test_the_numbers_of_a_batching_that_the_user_set_stay():
+    assert not attempts(batched([LOST], OPEN[:1]))
+
+
+def test_without_batching_there_is_no_number_of_it_to_refine():
+    search = batched([LOST, ("gain", 0.5, (0.4, 0.6)), LOST])
+    assert search.best["batching"] is None
+    assert [attempt.candidate["name"] for attempt in attempts(search)] == []
+
+
+def test_a_combination_without_batching_is_compared_with_each_of_its_parts():
+    near = ("gain", 0.9, (0.6, 1.2))
+    search = batched([near, ("gain", 0.8, (0.5, 1.1)), ("gain", 1.0, (0.7, 1.3))])
+    assert search.best == trial_configuration.complete(LITE)
+    found = {attempt.candidate["name"]: attempt for attempt in attempts(search)}
+    assert list(found) == ["lite alone", "no batching alone"]
+    assert found["no batching alone"].tried == trial_configuration.complete({})
+    assert found["lite alone"].tried == trial_configuration.complete({**LITE, **BATCHED})
+    assert found["lite alone"].candidate["change"] == BATCHED
+
+
+def test_the_same_configuration_is_not_measured_twice_under_two_names():
+    search = batched([("gain", 0.4, (0.3, 0.5)), ("gain", 0.5, (0.4, 0.6)), ("open", 0.4, (0.2, 0.7))], refine=False)
+    assert search.best["batching"] is None
+    assert [attempt.tried for attempt in attempts(search)] == [trial_configuration.complete(LITE)]

@@ -265,6 +265,15 @@ def test_two_changes_that_gain_only_together_are_found():
     assert found["total"]["gain"] == pytest.approx(0.5, abs=0.01) and len(found["steps"]) == 3, "nothing is left to try"
 
 
+def test_batching_that_the_plan_chose_goes_where_it_costs():
+    without = (("no batching", {"batching": None}), ("TensorFlow Lite without batching", {**LITE[1], "batching": None}))
+    host, start = Host(times_of(form=3.0, form_batching=1.5, **{"": 1.3})), {"protocol": "grpc", **BATCHING[1]}
+    found = tuned("grpc", LITE, *without, host=host, start=start)
+    assert [step["name"] for step in found["steps"] if step["kept"]] == ["TensorFlow Lite without batching"]
+    assert found["configuration"]["form"] == "tflite_dynamic_range" and found["configuration"]["batching"] is None
+    assert found["total"]["gain"] == pytest.approx(2.0, abs=0.02) and len(found["steps"]) == 3, "nothing is refined"
+
+
 def test_what_tensorflow_lite_does_not_use_is_not_measured_with_it():
     host = Host(times_of(form=2.0, flags=1.2, environment=1.1))
     pools = ("pools", {"flags": {"num_tflite_pools": 4}})
@@ -523,6 +532,9 @@ class Kept(Host):
 
     def saved_model_info(self, **_given):
         return {"saved_model": {"structure": {"graph": self.structure}}}
+
+    def slurp(self, src):
+        raise FleetError(f"file not found: {src}", where="slurp")
 
 
 def dying(kind, loads):
