@@ -43,7 +43,7 @@ ADAPTERS = {
     "_report": "files page",
     "_protocol": "client stdlib_client wire",
     "_serving": "tuning_files",
-    "_tuning": "kept_tuning measurement trial trial_log upgrade",
+    "_tuning": "final_comparison kept_tuning measurement trial trial_log upgrade",
 }
 ADAPTERS = {f"{package}/{name}" for package, names in ADAPTERS.items() for name in names.split()}
 ADAPTER_PACKAGES = ("_embedded/server/",)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +16,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._load import histo
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import comparison, steps
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.batch_fit import Point
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Comparison, Pair, Rules, Scatter
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Pair, Rules, Scatter
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.judgment import BeforeAfter, Measured
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import P99_REQUESTS, traffic
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import DEADLINE_S, TrialServers
@@ -29,30 +28,6 @@ _RATE_STEPS, _ABOVE_CLOSED = 5, 1.5  # of a bisection up to 1.5 times the rate o
 # Windows of requests of several rows. The first request makes the server warm for the others.
 _SHORT = {"window_s": 0.5, "window_requests": 20, "window_max_s": 5.0, "warmup_max_s": 2.0}
 _MOST_LOST = 3  # consecutive pairs of servers without a round that counts
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """The measured comparison of two configurations."""
-
-    comparison: Comparison
-    windows: list[dict[str, Any]]
-    accuracy: BeforeAfter
-
-    @property
-    def is_void(self) -> bool:
-        """Return whether the load generator spoiled every round, so that nothing is known about the servers."""
-        return not comparison.counted(self.windows)
-
-    @functools.cached_property
-    def before(self) -> Any:
-        """Return the figures of the baseline, as merged() does."""
-        return merged(self.windows, "baseline")
-
-    @functools.cached_property
-    def after(self) -> Any:
-        """Return the figures of the candidate."""
-        return merged(self.windows, "candidate")
 
 
 class Measurement:
@@ -130,7 +105,25 @@ class Measurement:
             found = dataclasses.replace(found, reason=reason)
         self.voids += voids
         self.scatter = self.scatter.with_pairs(pairs, equal=before == after)
-        return Measured(found, windows, accuracy)
+        return Measured(found, windows, accuracy, merged(windows, "baseline"), merged(windows, "candidate"))
+
+    def rules(self, **more: Any) -> Rules:
+        """Return the rules of a comparison."""
+        rules = Rules(
+            minimum_gain=self._options["minimum_gain"],
+            confidence=self._options["confidence"],
+            result=self.result,
+            **more,
+        )
+        return rules.within(self._options["instances"])
+
+    def busy(self, measured: Measured, when: str = "") -> FleetError:
+        """Return the error for a comparison of which no pair of servers counts. when: where in the tuning, as a clause."""
+        return FleetError(
+            f"nothing could be measured{when}: {measured.comparison.reason}",
+            where=self._options["name"],
+            remedy="Measure when the machine is idle. Until then, a tuning that was kept stays.",
+        )
 
     def client_batches(self, of: Configuration, shapes: Sequence[tuple[int, int]]) -> list[Point] | None:
         """Measure requests of several rows on one server, or return None if that shows nothing. shapes: (rows of a request, requests in flight).
@@ -225,6 +218,36 @@ class Measurement:
     def _meets_objective(self, windows: Sequence[Any]) -> bool:
         p99_ms = histogram.merged(windows)["p99_ms"]
         return keeps_up(windows) and p99_ms is not None and p99_ms <= self._options["objective_p99_ms"]
+
+    def method(self, noise: Measured) -> dict[str, Any]:
+        """Return how the tuning was measured, for the report."""
+        keys = (
+            "goal",
+            "window_s",
+            "window_requests",
+            "rounds",
+            "instances",
+            "minimum_gain",
+            "confidence",
+            "objective_p99_ms",
+            "allowed_loss",
+            "metric",
+            "seed",
+        )
+        is_open = self._options["goal"] == "latency"
+        traffic = dataclasses.asdict(self.traffic)
+        return dict(
+            {**traffic, "concurrency": None} if is_open else traffic,
+            **{key: self._options[key] for key in keys},
+            loop="open" if is_open else "closed",
+            requests_from=noise.windows[0]["requests_from"],
+            examples=self.servers.examples,
+            server_cpus=self.servers.server_cpus,
+            generator_cpus=self.servers.generator_cpus,
+            void_windows=len(self.voids),
+            void_reasons=sorted(set(self.voids)),
+            note=self.servers.note,
+        )
 
 
 def latency_pair(windows: Sequence[Mapping[str, Any]]) -> Pair | None:

@@ -1,22 +1,21 @@
 # Copyright: (c) 2026, the tfserving.fleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pure decisions of a tuning: candidates, the server that each needs, and whether a measured change is kept."""
+"""The candidates of a tuning, the server that each needs, and the steps of the report."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.options import one_of
-from ansible_collections.tfserving.fleet.plugins.module_utils._model import task_metrics
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import trial_configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Comparison
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.judgment import BeforeAfter, Measured
 
 
 class Candidate(TypedDict):
@@ -28,14 +27,6 @@ class Candidate(TypedDict):
     model: str | None  # None for every model
 
 
-class BeforeAfter(TypedDict):
-    """A figure of the baseline and of the candidate, or None if it is unknown."""
-
-    before: float | None
-    after: float | None
-
-
-MOST_FAILURES = 0.01  # of the requests
 CANDIDATE_KEYS = ("name", "change", "reason", "model")
 
 
@@ -85,61 +76,6 @@ def cpu_sets(usable: Iterable[int]) -> tuple[list[int] | None, list[int] | None,
     return usable[share:], usable[:share], None
 
 
-def judge(comparison: Comparison | None, accuracy: BeforeAfter, *limits: Any) -> tuple[bool, str]:
-    """Return (kept, reason) of a candidate: check accuracy, then the latency objective, then the gain against the noise.
-
-    comparison: None if nothing could be measured. limits: the other arguments of harm().
-    """
-    reason = harm(accuracy, *limits)
-    if comparison is None:
-        return False, reason or "every round has a void window, so nothing was measured"
-    return comparison.verdict == "gain" and not reason, reason or comparison.reason
-
-
-def harm(
-    accuracy: BeforeAfter,
-    allowed_loss: float,
-    latency: BeforeAfter,
-    objective_p99_ms: float | None,
-    metric: str = "accuracy",
-    goal: str | None = None,
-) -> str | None:
-    """Return why a candidate must not replace the baseline, whatever it gains, or None.
-
-    accuracy: the metric. latency: p99 in ms. goal: "higher" or "lower" is better, if the metric's name does not say it. A candidate that misses the objective
-    passes only if the baseline misses it by at least as much.
-    """
-    before, after = accuracy["before"], accuracy["after"]
-    if before is not None and after is not None:
-        accepted, reason = task_metrics.verdict(metric, before, after, allowed_loss, goal)
-        if not accepted:
-            return reason
-    was, now = latency["before"], latency["after"]
-    if objective_p99_ms is not None and now is not None and now > objective_p99_ms and (was is None or now > was):
-        return f"p99 of {now:.1f} ms misses the objective of {objective_p99_ms:g} ms"
-    return None
-
-
-def failures(windows: Iterable[Mapping[str, Any]]) -> str | None:
-    """Return how many more requests fail with the candidate than with the baseline, as a clause, or None if it is at most MOST_FAILURES of them.
-
-    A server that rejects large requests, such as those above max_batch_size, answers the small ones faster.
-    """
-    errors = {"baseline": Counter[str](), "candidate": Counter[str]()}
-    requests = Counter[str]()
-    for window in windows:
-        if not window["void"]:
-            errors[window["target"]].update(window["errors"])
-            requests[window["target"]] += window["requests"]
-    before, after = (sum(errors[side].values()) / max(requests[side], 1) for side in errors)
-    if after <= before + MOST_FAILURES:
-        return None
-    codes = ", ".join(sorted(errors["candidate"]))
-    return (
-        f"{after * 100:.1f} % of its requests fail ({codes}), {before * 100:.1f} % of those that it was compared with"
-    )
-
-
 def step(
     name: str,
     change: Mapping[str, Any],
@@ -166,3 +102,24 @@ def step(
         rounds=comparison.rounds if comparison else 0,
         **more,
     )
+
+
+def step_of(
+    candidate: Candidate,
+    kept: bool,
+    reason: str,
+    measured: Measured | None,
+    accuracy: BeforeAfter,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the step of a candidate, with the figures of its baseline. measured: None if the candidate was not measured."""
+    name, change = candidate["name"], candidate["change"]
+    if not measured:
+        return step(name, change, kept, reason, None, None, accuracy, **more)
+    old, figures = measured.before, measured.after
+    against = {
+        "before": old and {key: value for key, value in old.items() if key != "curve"},
+        "curve_before": old and old["curve"],
+        "curve_after": figures and figures["curve"],
+    }
+    return step(name, change, kept, reason, measured.comparison, figures, accuracy, **against, **more)

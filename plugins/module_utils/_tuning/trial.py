@@ -3,14 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One tuning: which configurations are compared, in which order, and which are kept.
 
-The plan provides the candidates, trial_servers the servers, and steps and comparison decide whether a change is kept.
+The plan provides the candidates, search their order, and trial_servers the servers. comparison and judgment decide whether a change is kept.
+final_comparison compares what was found with the start.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,16 +30,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_con
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.variants import SAVED_MODEL
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import (
     batch_fit,
+    judgment,
     kept_tuning,
     steps,
     withheld_variants,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.comparison import Rules, Scatter
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measured, Measurement, merged
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.final_comparison import FinalComparison
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.judgment import BeforeAfter, Measured
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.measurement import Measurement
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.options import check
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.search import Attempt, Outcome, Search, useless
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import BeforeAfter, Candidate
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.traffic import P99_REQUESTS
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.steps import Candidate
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import TrialServers
 
@@ -64,9 +66,6 @@ _OF_PAIRS = ("backend", "goal", "traffic", "rounds", "window_s", "window_request
 NOISE_PAIRS = 3  # of the start against itself
 _RESERVED_PAIRS = 2  # kept for the final comparison, in addition to one for each remaining candidate
 _BRIEF = (1, 2, 3)  # pairs of a candidate in the first round
-_PATIENT = 2.33  # optimism of the final comparison
-OPEN_LOOP_SHARE = 0.6  # of the slower side's closed-loop rate: below it queues stay short; above it latencies only grow with the duration
-
 
 _WORDS = {"gain": "faster", "open": "not decided yet"}
 _UNJUDGED = "another variant is kept only if a metric on samples judges its answers, or with accept_unjudged: true"
@@ -176,7 +175,6 @@ class Trial:
         self.candidates = steps.candidates(options["candidates"], options["name"], self.start)
         self.servers = TrialServers(controller.call, options, variants)
         self._measurement = Measurement(self.servers, options, controller.clock, log, identity)
-        self._requests_from: str | None = None
         self._repeated: tunings.Tuning | None = None
         self._withheld = withheld_variants.Withheld({}, {})
         self._measured_as = steps.digest([self.start["protocol"], *(options[key] for key in _OF_PAIRS)])
@@ -232,7 +230,7 @@ class Trial:
             best, found = trial_configuration.changed(self.start, self._repeated.change), list[dict[str, Any]]()
         else:
             best, found = self._search(noise.accuracy["before"])
-        total = self._measure_total(best, noise)
+        total = FinalComparison(self._measurement, self.options, self.start, best, self._say).total(noise)
         if best != self.start and not total["kept"]:
             best = self.start
             for step in found:
@@ -258,13 +256,13 @@ class Trial:
                 noise.after,
                 {"before": noise.accuracy["before"], "after": noise.accuracy["before"]},
             ),
-            "method": self._method(),
+            "method": self._measurement.method(noise),
             "scatter": {"squares": filled.squares, "degrees": filled.degrees, "measured_as": self._measured_as},
         }
 
     def _measure_noise(self) -> Measured:
         """Compare the start with itself to measure the noise."""
-        rules = self._rules(looks=(NOISE_PAIRS,))
+        rules = self._measurement.rules(looks=(NOISE_PAIRS,))
         try:
             noise = self._measurement.compare(self.start, self.start, rules, _RESERVED_PAIRS + 1)
         except FleetError as fault:
@@ -273,10 +271,9 @@ class Trial:
                 raise
             raise self._nothing(cause.what) from fault
         if self.options["keep_in"] and noise.is_void:
-            raise self._busy("", noise)
+            raise self._measurement.busy(noise)
         if not any(window["throughput_rps"] for window in noise.windows):
             raise self._nothing(_why_nothing(noise.windows))
-        self._requests_from = noise.windows[0]["requests_from"]
         self._say(
             f"{self.options['name']}: noise: the start against itself showed {noise.comparison.reason}; {self._duration()}"
         )
@@ -294,13 +291,6 @@ class Trial:
             return FleetError(why, where=self.options["name"], remedy="Check that the samples fit the model.")
         remedy = "The requests were made without samples, so the model is not tuned. Set samples to an .npz file that fits it."
         return _Unanswered(why, where=self.options["name"], remedy=remedy)
-
-    def _busy(self, when: str, measured: Measured) -> FleetError:
-        return FleetError(
-            f"nothing could be measured{when}: {measured.comparison.reason}",
-            where=self.options["name"],
-            remedy="Measure when the machine is idle. Until then, a tuning that was kept stays.",
-        )
 
     def _duration(self) -> str:
         """Return how long the tuning will take, estimated from a pair of servers, and what the budget leaves out."""
@@ -361,7 +351,7 @@ class Trial:
             outcome, reason = "failed", self._only_measured(best, tried)
         if reason:
             unmeasured: BeforeAfter = {"before": accuracy, "after": accuracy if tried == best else None}
-            return outcome, self._step(candidate, False, reason, None, unmeasured)
+            return outcome, steps.step_of(candidate, False, reason, None, unmeasured)
         return self._try(best, attempt, accuracy)
 
     def _with_prediction(self, best: Configuration, attempt: Attempt) -> tuple[Attempt, str | None]:
@@ -399,51 +389,19 @@ class Trial:
             measured = self._measurement.compare(best, tried, rules, _RESERVED_PAIRS + self._waiting)
         except FleetError as fault:
             unknown: BeforeAfter = {"before": accuracy_before, "after": None}
-            return "failed", self._step(candidate, False, f"it could not be measured: {fault}", None, unknown)
-        kept, reason = self._judge(measured)
+            return "failed", steps.step_of(candidate, False, f"it could not be measured: {fault}", None, unknown)
+        kept, reason = judgment.judge(measured, self.options)
         if kept and self._only_measured(best, tried):
             kept, reason = False, f"{reason}; {self._only_measured(best, tried)}"
         fragile = self.servers.fragile(tried)
-        kept, reason = self._accepted(kept, reason, fragile)
-        step = self._step(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)
+        kept, reason = judgment.accepted(kept, reason, fragile, self.options["accept_fragile"])
+        step = steps.step_of(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)
         verdict = measured.comparison.verdict
         if kept:
             return "gain", step
         if verdict == "gain" and tried["form"] != best["form"] and not fragile:
             return "refused", step
         return "open" if verdict in ("unlikely", "inconclusive") else "no gain", step
-
-    def _judge(self, measured: Measured) -> tuple[bool, str]:
-        """Return (kept, reason) of a comparison."""
-        kept, reason = steps.judge(measured.comparison, *self._limits(measured))
-        failures = steps.failures(measured.windows)
-        return (False, f"{reason}; but {failures}") if failures else (kept, reason)
-
-    def _accepted(self, kept: bool, reason: str, fragile: str | None) -> tuple[bool, str]:
-        """Return (kept, reason) of a configuration that a malformed request can end. fragile: which one, or None."""
-        if not fragile:
-            return kept, reason
-        if not kept:
-            return False, f"{reason}; and {fragile}"
-        if self.options["accept_fragile"]:
-            return True, f"{reason}; but {fragile}: accept_fragile accepts it"
-        return False, f"{reason}; but {fragile}: kept only with accept_fragile: true"
-
-    def _limits(self, measured: Measured) -> tuple[Any, ...]:
-        """Return the arguments of steps.harm for a comparison."""
-        figures, old = measured.after, measured.before
-        latency: BeforeAfter = {
-            "before": old["p99_ms"] if old else None,
-            "after": figures["p99_ms"] if figures else None,
-        }
-        return (
-            measured.accuracy,
-            self.options["allowed_loss"],
-            latency,
-            self.options["objective_p99_ms"],
-            self.options["metric"] or "accuracy",
-            self.options["metric_goal"],
-        )
 
     def _advise(self, candidate: Candidate, accuracy_before: float | None) -> dict[str, Any]:
         """Return the step of a change that only clients can make: measure the start with one protocol and with the other."""
@@ -458,137 +416,13 @@ class Trial:
         except FleetError as fault:
             reason = f"it could not be measured: {fault}"
         reason = f"advice to the owners of clients that use {other}, not part of the total: {reason}"
-        return self._step(candidate, False, reason, measured, accuracy, advice=True)
-
-    def _step(
-        self,
-        candidate: Candidate,
-        kept: bool,
-        reason: str,
-        measured: Measured | None,
-        accuracy: BeforeAfter,
-        **more: Any,
-    ) -> dict[str, Any]:
-        figures = measured.after if measured else None
-        return steps.step(
-            candidate["name"],
-            candidate["change"],
-            kept,
-            reason,
-            measured.comparison if measured else None,
-            figures,
-            accuracy,
-            **(_against(measured.before, figures) if measured else {}),
-            **more,
-        )
-
-    def _measure_total(self, best: Configuration, noise: Measured) -> dict[str, Any]:
-        """Compare the final configuration with the start: a closed loop for the gain, an open loop at one rate for the latencies."""
-        same, kept = best == self.start, False
-        measured: Measured | None = noise
-        reason = "nothing beat the start by more than noise: the baseline is kept"
-        if same:
-            self.servers.stop()
-        else:
-            self._say(f"{self.options['name']}: total: the final configuration against the start")
-            try:
-                measured = self._measurement.compare(self.start, best, self._rules(optimism=_PATIENT))
-            except FleetError as fault:
-                measured, reason = None, f"it could not be measured: {fault}"
-            else:
-                kept, reason = self._judge(measured)
-                fragile = None if self.options["accept_fragile"] else self.servers.fragile(best)
-                is_harmless = reason == measured.comparison.reason and not fragile
-                if self.options["keep_in"] and is_harmless and not measured.comparison.instances:
-                    raise self._busy(" in the final comparison", measured)
-                kept, reason = self._accepted(kept, reason, self.servers.fragile(best))
-        total = self._step(
-            Candidate(name="total", change={}, reason=None, model=None),
-            kept,
-            reason,
-            measured,
-            measured.accuracy if measured else BeforeAfter(before=noise.accuracy["before"], after=None),
-            open_loop=None,
-        )
-        if measured and self.options["goal"] == "latency":
-            total["open_loop"] = _open_loop(measured.windows)
-        elif measured and measured.before and measured.after:
-            slower_rps = min(measured.before["goodput_rps"], measured.after["goodput_rps"])
-            sides = self._measurement.sides(self.start, best, random.Random(self.options["seed"]))
-            total["open_loop"] = self._measure_open_loop(sides, OPEN_LOOP_SHARE * slower_rps)
-            if total["open_loop"] and self.options["objective_p99_ms"] is not None:
-                total["open_loop"]["highest_rps"] = self._highest_rates(best, measured)
-        return total
-
-    def _measure_open_loop(self, sides: Mapping[str, dict[str, Any]], rate_rps: float) -> dict[str, Any] | None:
-        """Measure both sides at the rate of the traffic, or at the given one if the traffic has none."""
-        traffic = self._measurement.traffic
-        if rate_rps < 1 and not traffic.has_rate:
-            return None
-        longest_s = 60.0 if traffic.has_rate else 10.0  # who gives a rate wants its p99
-        seconds = max(self.options["window_s"], min(longest_s, P99_REQUESTS / (traffic.rate_rps or rate_rps or 1)))
-        load = traffic.open(None if traffic.has_rate else rate_rps)
-        windows = self.servers.load(sides, list(sides), window_s=seconds, seed=self.options["seed"], **load)
-        return _open_loop(windows)
-
-    def _highest_rates(self, best: Configuration, measured: Measured) -> BeforeAfter:
-        """Return the highest rates within the latency objective, of the start and of the final configuration."""
-        name, objective = self.options["name"], f"{self.options['objective_p99_ms']:g} ms"
-        self._say(f"{name}: looking for the highest rate with a p99 within {objective}")
-        sides = {"baseline": self.start, "candidate": best}
-        if best == self.start:
-            del sides["candidate"]
-        closed_rps = {"baseline": measured.before["throughput_rps"], "candidate": measured.after["throughput_rps"]}
-        found = self._measurement.highest_rates(sides, closed_rps)
-        rates: BeforeAfter = {"before": found["baseline"], "after": found.get("candidate", found["baseline"])}
-        shown = [f"{rate:.0f} requests/s" if rate else "none that was measured" for rate in rates.values()]
-        self._say(f"{name}: highest rate with a p99 within {objective}: {shown[0]} at the start, {shown[1]} at the end")
-        return rates
-
-    def _rules(self, **more: Any) -> Rules:
-        """Return the rules of a comparison."""
-        rules = Rules(
-            minimum_gain=self.options["minimum_gain"],
-            confidence=self.options["confidence"],
-            result=self._measurement.result,
-            **more,
-        )
-        return rules.within(self.options["instances"])
+        return steps.step_of(candidate, False, reason, measured, accuracy, advice=True)
 
     def _search_rules(self, patient: bool) -> Rules:
         """Return the rules for the next candidate. The given candidates share half of the error rate, and all later ones the other half."""
         later = self._later
         trials = 2 * later * (later + 1) if later else 2 * len(self.candidates)
-        return self._rules(trials=trials, **({} if patient else {"looks": _BRIEF}))
-
-    def _method(self) -> dict[str, Any]:
-        keys = (
-            "goal",
-            "window_s",
-            "window_requests",
-            "rounds",
-            "instances",
-            "minimum_gain",
-            "confidence",
-            "objective_p99_ms",
-            "allowed_loss",
-            "metric",
-            "seed",
-        )
-        is_open = self.options["goal"] == "latency"
-        traffic = dataclasses.asdict(self._measurement.traffic)
-        return dict(
-            {**traffic, "concurrency": None} if is_open else traffic,
-            **{key: self.options[key] for key in keys},
-            loop="open" if is_open else "closed",
-            requests_from=self._requests_from,
-            examples=self.servers.examples,
-            server_cpus=self.servers.server_cpus,
-            generator_cpus=self.servers.generator_cpus,
-            void_windows=len(self._measurement.voids),
-            void_reasons=sorted(set(self._measurement.voids)),
-            note=self.servers.note,
-        )
+        return self._measurement.rules(trials=trials, **({} if patient else {"looks": _BRIEF}))
 
 
 def _why_nothing(windows: Sequence[Any]) -> str:
@@ -599,22 +433,3 @@ def _why_nothing(windows: Sequence[Any]) -> str:
     sent = sum(window["requests"] for window in windows)
     counted = ", ".join(f"{count} {code}" for code, count in sorted(errors.items()))
     return f"none of {sent} requests succeeded" + (f": {counted}" if counted else "")
-
-
-def _open_loop(windows: Sequence[Any]) -> dict[str, Any]:
-    """Return the rate of an open loop and the figures of both sides."""
-    sides = {"before": "baseline", "after": "candidate"}
-    return {
-        "rate_rps": windows[0]["rate_rps"],
-        "highest_rps": None,
-        **{key: merged(windows, side) for key, side in sides.items()},
-    }
-
-
-def _against(old: Mapping[str, Any] | None, figures: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the figures of the baseline and both curves, for a step."""
-    return {
-        "before": old and {key: value for key, value in old.items() if key != "curve"},
-        "curve_before": old and old["curve"],
-        "curve_after": figures and figures["curve"],
-    }

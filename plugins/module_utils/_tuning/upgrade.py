@@ -26,7 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._serving.configura
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.model_config import UNKNOWN
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving.trial_configuration import Configuration
-from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import options, steps
+from ansible_collections.tfserving.fleet.plugins.module_utils._tuning import judgment, options
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial import Controller, Trial
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_log import TrialLog
 from ansible_collections.tfserving.fleet.plugins.module_utils._tuning.trial_servers import RUNNING
@@ -129,14 +129,16 @@ class _Upgrade(Trial):
     def measured(self) -> tuple[str | None, str]:
         """Return (why the new server must not replace the running one or None, how the running one compares with it)."""
         self._measure_noise()
-        found = self._measurement.compare(self._new, self.start, self._rules())
+        found = self._measurement.compare(self._new, self.start, self._measurement.rules())
         upgrade = dataclasses.replace(
             found,
             windows=[{**window, "target": _OTHER[window["target"]]} for window in found.windows],
             accuracy={"before": found.accuracy["after"], "after": found.accuracy["before"]},
+            before=found.after,
+            after=found.before,
         )
         shown = found.comparison
-        why = steps.harm(*self._limits(upgrade)) or steps.failures(upgrade.windows)
+        why = judgment.harm(upgrade, self.options) or judgment.failures(upgrade.windows)
         if not why and shown.interval == (None, None):
             why = f"it could not be measured: {shown.reason}"
         if not why and shown.verdict == "gain":
