@@ -29,7 +29,8 @@ ADAPTERS = {
     ),
     "_deploy": (
         "attempts backends candidate_memory container_files current_servers deployment docker_backend expected_answers "
-        "host_resources model_update secret_digests served_model server_answers server_containers server_folder verification"
+        "host_resources model_folder model_update new_container secret_digests served_model server_answers server_containers server_folder "
+        "server_image verification"
     ),
     "_embedded": "account backend process temporary_server",
     "_engine": "containers engine sockets",

@@ -8,19 +8,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core import text_files
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision import Decision
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._core.host_files import Files
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     attempts,
     candidate_memory,
-    checks,
     container,
     container_files,
     container_labels,
@@ -28,21 +25,20 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     deployment,
     expected_answers,
     host_resources,
+    new_container,
     replicas,
-    requested,
-    secret_digests,
     server_containers,
+    server_image,
     transaction,
     verification,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import CUDA, ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.transaction import Roles, Seen, Step
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Image
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import batched_versions
 from ansible_collections.tfserving.fleet.plugins.module_utils._protocol import stdlib_client
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
     derived_flags,
-    image_labels,
     model_config,
     server_options,
 )
@@ -69,9 +65,9 @@ class Backend:
     def __init__(self, options: Mapping[str, Any], folder: ServerFolder, check_mode: bool) -> None:
         self._options, self._folder, self._check_mode = options, folder, check_mode
         self._engine = server_containers.Servers(options["engine_socket"], options["state_directory"])
-        self._secrets = {name: str(value) for name, value in options["secret_environment"].items() if value is not None}
+        self._image = server_image.ServerImage(options, self._engine, check_mode)
         self._warnings: list[str] = []
-        self._also: list[str] = []
+        self._label_actions: list[str] = []
         self.is_unsure = False
 
     def started(self, candidate_only: bool = False) -> dict[str, Any]:
@@ -90,14 +86,13 @@ class Backend:
 
     def _started(self, candidate_only: bool) -> dict[str, Any]:
         options = self._options
-        files = container_files.contents(options, requested.models(options, None), self._check_mode)
-        desired = container.check(self._requested(files)).normalized()
+        new = new_container.NewContainer(options, self._engine, self._folder, self._check_mode)
+        desired = container.check(new.configuration()).normalized()
         recovery, seen = self._recovered(desired, desired.models)
         before = self._described(seen)
         models = self._with_moved_labels(desired.models, before, seen)
-        files[MODELS_FILE] = model_config.text(models).encode()
         spec = host_resources.choose_ports(desired, before)
-        image, moved = self._image()
+        image, moved, self.is_unsure = self._image.find()
         wanted = transaction.Wanted(
             derived_flags.digest(spec),
             moved or (image["id"] if image else None),
@@ -125,7 +120,7 @@ class Backend:
             self._engine,
             spec,
             options,
-            lambda role: self._make(spec, files, role, models),
+            lambda role: new.create(spec, role, models),
             self._questions(models, wanted_versions, before),
         )
         if makes and options["engine"] == "podman" and spec.restart_policy == "unless-stopped":
@@ -134,7 +129,7 @@ class Backend:
             if makes:
                 attempts.remember(options)
             if makes and image is None:
-                self._refuse_incompatible(spec, self._pull())
+                self._image.refuse_incompatible(self._image.pull())
             work.carry_out(steps, seen)
             if steps:
                 self._prune()
@@ -318,76 +313,11 @@ class Backend:
             self._questions(models if wanted_versions else (), wanted_versions, None),
         ).recover(seen)
 
-    def _requested(self, files: Mapping[str, bytes | None]) -> ServingConfiguration:
-        options = self._options
-        return requested.configuration(
-            options,
-            files,
-            backend="docker",
-            image=options["image"],
-            release=container.release_of(options["image"], options["release"]),
-            files=container_files.digests(files),
-            secrets=secret_digests.of(self._secrets, options["state_directory"], self._check_mode),
-            devices=tuple(dict(one, id=one["id"] or _uuid(one["pci_bus_id"])) for one in options["devices"]),
-            capabilities=tuple(sorted(options["capabilities"])),
-            **{
-                key: options[key]
-                for key in (
-                    "address",
-                    "grpc_socket_directory",
-                    "memory_mib",
-                    "user",
-                    "read_only",
-                    "restart_policy",
-                    "log_max_mib",
-                    "log_files",
-                    "network",
-                )
-            },
-        )
-
     def _described(self, seen: Roles) -> ServingConfiguration | None:
         """Return the current ServingConfiguration, or None if there is no server or it cannot be read."""
         if transaction.SERVING not in seen:
             return None
         return container_labels.described(self._engine.inspect(seen[transaction.SERVING].id)["Config"]["Labels"])
-
-    def _image(self) -> tuple[Image | None, str | None]:
-        """Return (the host's image of this name or None, the current digest of its tag in the registry if it differs).
-
-        Outside of check mode, a different image is pulled.
-        """
-        name, pull = self._options["image"], self._options["pull"]
-        image = self._engine.image(name)
-        if pull == "never" and image is None:
-            raise FleetError(
-                f"the image {name!r} is not on the host, and pull is never",
-                where="pull",
-                remedy="Copy the image to the host, or set pull: missing (tfs_server_pull of the role).",
-            )
-        if pull != "always" or image is None or "@" in name:
-            return image, None
-        if not self._check_mode:
-            now = self._pull()
-            self._also += [f"pull the image {name}, whose tag has moved"] if now["id"] != image["id"] else []
-            return now, None
-        fault = "the image is not in its registry"
-        try:
-            there = self._engine.in_registry(name, self._options["registry_login"])
-        except FleetError as unknown:
-            there, fault = None, str(unknown)
-        if there is None:
-            self.is_unsure = True
-            self._warnings.append(f"check mode cannot determine whether the tag of {name} has moved: {fault}")
-            return image, None
-        digest = there.rpartition("@")[2]
-        return image, digest if digest not in {known.rpartition("@")[2] for known in image["digests"]} else None
-
-    def _pull(self) -> Image:
-        options, name = self._options, self._options["image"]
-        container_files.trust_registry(name, options["registry_ca"], options["engine"], self._engine.is_rootless())
-        self._engine.fetch(name, options["registry_login"])
-        return cast(Image, self._engine.image(name))
 
     def _with_moved_labels(
         self, desired: Sequence[ModelConfiguration], before: ServingConfiguration | None, seen: Roles
@@ -398,16 +328,14 @@ class Backend:
         found = server_containers.described(self._engine.inspect(seen[transaction.SERVING].id))
         served = found.models if found else before.models
         models = model_config.with_moved_labels(desired, before.models, served)
-        self._also += model_config.label_sentences(models, desired, served)
+        self._label_actions += model_config.label_sentences(models, desired, served)
         return models
 
     def _side_by_side(self, spec: ServingConfiguration, models: Sequence[ModelConfiguration], needed: bool) -> bool:
         """Return whether a candidate runs alongside the current server: not with GPUs, which a server uses alone, with too little memory, or without need."""
         if self._options["side_by_side"] is not None:
             return bool(self._options["side_by_side"])
-        if spec.devices or not needed:
-            return False
-        return candidate_memory.fits(models, spec.memory_mib)
+        return needed and not spec.devices and candidate_memory.fits(models, spec.memory_mib)
 
     def _refuse_what_cannot_work(
         self,
@@ -423,45 +351,18 @@ class Backend:
         container_files.refuse_what_cannot_be_given(spec, rootless)
         if spec.cpu_set:
             host_resources.refuse_foreign_cpus(spec)
-        own: list[int | None] = []  # In check mode, also those of a server that recovery would remove.
         now = self._engine.seen(spec.name)
-        for role in (transaction.SERVING, transaction.REPLACED):
-            current = self._described({transaction.SERVING: now[role]}) if role in now and now[role].runs else None
-            own += [current.grpc_port, current.rest_port] if current else []
+        current = [
+            self._described({transaction.SERVING: now[role]})
+            for role in (transaction.SERVING, transaction.REPLACED)
+            if role in now and now[role].runs
+        ]
+        # In check mode, also those of a server that recovery would remove.
+        own = [port for one in current if one for port in (one.grpc_port, one.rest_port)]
         server_on = functools.partial(current_servers.name_on, self._options)
         host_resources.refuse_used_ports(spec, own, self._engine.container_on, server_on)
         if image:
-            self._refuse_incompatible(spec, image)
-
-    def _refuse_incompatible(self, spec: ServingConfiguration, image: Image) -> None:
-        self._refuse_foreign(spec, image["architecture"])
-        fault = image_labels.refusal(image["labels"], os.uname().machine, Files().cpu_flags())
-        if fault:
-            raise checks.closed(
-                checks.COMPATIBLE,
-                fault,
-                where=spec.image,
-                remedy="Use the official image, or one built for this host's class.",
-            )
-
-    def _refuse_foreign(self, spec: ServingConfiguration, architecture: str | None) -> None:
-        """Refuse an image of another architecture. Only warn if the kernel runs its programs with an emulator."""
-        machine = os.uname().machine
-        own = image_labels.foreign_to(architecture, machine)
-        if not own:
-            return
-        files, binfmt = Files(), "proc/sys/fs/binfmt_misc"
-        if image_labels.is_emulated(architecture, (files.text(f"{binfmt}/{name}") for name in files.names(binfmt))):
-            self._warnings.append(
-                f"{spec.image} is built for {architecture}, and this host is {own}: it runs in an emulator, many times slower than an image for this host"
-            )
-            return
-        raise checks.closed(
-            checks.COMPATIBLE,
-            f"the image is built for {architecture}, and this host is {own} ({machine}): it would fail with 'Exec format error'",
-            where=spec.image,
-            remedy=f"Use an image for linux/{own}: pull a name that has one, or pull with --platform linux/{own}.",
-        )
+            self._image.refuse_incompatible(image)
 
     def _decision(
         self,
@@ -475,55 +376,14 @@ class Backend:
         was, will = (one.to_dict() if one else {} for one in (before, after))
         if stops:
             will = dict(was, state="stopped")
-        actions = list(transaction.sentences([*recovery, *steps]))
-        if any(step.verb == "create" for step in steps):
-            actions += self._also
-        if any(step.verb == "create" for step in steps) and image is None:
-            actions.insert(len(transaction.sentences(recovery)), f"pull the image {self._options['image']}")
-        return Decision(bool(recovery or steps), was, will, tuple(actions), header=f"server {self._options['name']}")
-
-    def _make(
-        self,
-        spec: ServingConfiguration,
-        files: Mapping[str, Any],
-        role: str,
-        models: tuple[ModelConfiguration, ...],
-    ) -> None:
-        """Create the container of a role. models: with all labels that it starts with; the specification contains only those that the user named."""
-        folder = container_files.folder_of(self._folder.directory, spec)
-        container_files.write(folder, files, spec, self._cuda_cache(), self._engine.id_offset())
-        entry_point = self._engine.entry_point(self._options["image"]) if spec.grpc_socket_directory else ()
-        around = container.Around(
-            folder,
-            self._secrets,
-            container_files.selinux(),
-            self._cuda_cache(),
-            entry_point,
-            self._options["engine"] == "podman",
+        makes = any(step.verb == "create" for step in steps)
+        actions = (
+            *transaction.sentences(recovery),
+            *([f"pull the image {self._options['image']}"] if makes and image is None else []),
+            *transaction.sentences(steps),
+            *([*self._label_actions, *self._image.actions] if makes else []),
         )
-        body = container.body(replace(spec, models=models), around, role == transaction.CANDIDATE)
-        body["Labels"] = container.labels_of(spec)
-        made = self._options["deployment"]
-        before = transaction.predecessor(self._engine.seen(spec.name), made and made["id"])
-        body["Labels"].update(
-            {
-                label: value
-                for label, value in (
-                    (container_labels.COPY_OF, self._options["copy_of"]),
-                    (container_labels.DEPLOYMENT, made and f"{made['at']} {made['id']}"),
-                    (container_labels.PREDECESSOR, before),
-                )
-                if value
-            }
-        )
-        self._engine.make(transaction.container_name(spec.name, role), body)
-
-    def _cuda_cache(self) -> str:
-        """Return the folder of CUDA's cache. Replicas share it, so that CUDA compiles once."""
-        return os.path.join(
-            ServerFolder(self._options["state_directory"], self._options["copy_of"] or self._options["name"]).directory,
-            CUDA,
-        )
+        return Decision(bool(recovery or steps), was, will, actions, header=f"server {self._options['name']}")
 
     def _questions(
         self,
@@ -566,16 +426,9 @@ class Backend:
                 judged=work.judged,
                 log=f"{options['engine']} logs {options['name']}",
                 specification_digest=digest or derived_flags.digest(spec),
+                model_config_file=None
+                if digest
+                else f"{container_files.folder_of(self._folder.directory, spec)}/{MODELS_FILE}",
             )
-        if spec and not digest:
-            server["model_config_file"] = f"{container_files.folder_of(self._folder.directory, spec)}/{MODELS_FILE}"
-        result = decision.result(server=server)
-        result["warnings"] = [*result["warnings"], *self._warnings, *work.warnings]
-        return result
-
-
-def _uuid(pci_bus_id: str) -> str:
-    """Return the name of a GPU for NVIDIA's tools: its UUID if the driver reports it, or else its address."""
-    text = Files().text(f"proc/driver/nvidia/gpus/{pci_bus_id.lower()}/information")
-    found = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
-    return found[1] if found else pci_bus_id
+        warnings = (*decision.warnings, *self._warnings, *self._image.warnings, *work.warnings)
+        return replace(decision, warnings=warnings).result(server=server)

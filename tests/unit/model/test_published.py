@@ -12,7 +12,7 @@ import time
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_update
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import model_folder
 from ansible_collections.tfserving.fleet.plugins.module_utils._model import (
     acceptance,
     digests,
@@ -51,7 +51,7 @@ def test_batching_parameters_that_the_host_wrote_do_not_make_a_version_another_o
     key = publish(tmp_path / "m", 1)
     (tmp_path / "m" / "1" / BATCHING).write_text("max_batch_size { value: 2 }\n", encoding="utf-8")
     assert number_of(tmp_path / "m", key) == 1
-    folder = model_update.Folder(str(tmp_path / "m"))
+    folder = model_folder.Folder(str(tmp_path / "m"))
     content = transfer.content_of(str(tmp_path / "m" / "1"), "m", digests.Digests())
     assert set(content) == {"saved_model.pb"} and folder.holding(content) == {1}
     (tmp_path / "m" / "1" / "saved_model.pb").write_bytes(b"other")
@@ -73,7 +73,7 @@ def test_batching_parameters_that_came_with_the_model_travel_with_it_and_do_not_
     (tmp_path / "source" / BATCHING).write_text("max_batch_size { value: 4 }\n", encoding="utf-8")
     content = transfer.content_of(str(tmp_path / "source"), "source", digests.Digests())
     assert set(content) == {"saved_model.pb", BATCHING}
-    folder = model_update.Folder(str(tmp_path))
+    folder = model_folder.Folder(str(tmp_path))
     (tmp_path / "source").rename(tmp_path / "1")
     assert folder.holding(content) == {1}
     (tmp_path / "1" / BATCHING).write_text("max_batch_size { value: 5 }\n", encoding="utf-8")
@@ -98,7 +98,7 @@ def test_warm_up_requests_do_not_make_a_version_another_one(tmp_path):
     assert number_of(tmp_path / "m", key) == 1
     content = published.inventory(str(tmp_path / "m" / "1"), digests.Digests())
     content = {name: one for name, one in content.items() if name == "saved_model.pb"}
-    assert model_update.Folder(str(tmp_path / "m")).holding(content) == {1}
+    assert model_folder.Folder(str(tmp_path / "m")).holding(content) == {1}
     (extra / "vocabulary").write_bytes(b"an asset of the model")
     assert number_of(tmp_path / "m", key) == 2
 
