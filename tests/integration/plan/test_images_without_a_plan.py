@@ -85,11 +85,11 @@ def run(fleet, engine, what, *words, **variables):
 
 def test_the_playbook_that_builds_plans_hosts_that_no_playbook_planned(fleet, engine):
     fleet.known("a", "haswell")
-    wanted = {"tfserving_build": True, "tfserving_image_builders": ["a"]}
-    code, output = run(fleet, engine, "tfserving.fleet.build", "--check", **wanted)
+    wanted = {"tfserving_build": True}
+    code, output = run(fleet, engine, "tfserving.fleet.build", "--check", tfserving_image_builders=["a"], **wanted)
     assert code == 0, output
     assert "changed: [a] => (item=tfserving-fleet/serving:2.20.0-x86-64-v3-" in output
-    code, output = run(fleet, engine, "tfserving.fleet.build", "--check", **dict(wanted, tfserving_image_builders=[]))
+    code, output = run(fleet, engine, "tfserving.fleet.build", "--check", tfserving_image_builders=[], **wanted)
     assert code == 2 and "tfs_image_builders: cannot build the image 'tfserving-fleet/serving:2.20.0" in output
 
 

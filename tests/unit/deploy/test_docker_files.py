@@ -179,10 +179,10 @@ class Containers(Servers):
     def seen(self, name):
         return {role: Seen(role, "running", "", "") for role in ("serving", "previous")}
 
-    def inspect(self, identifier):
-        if self.fails and identifier == "serving":
+    def inspect(self, container):
+        if self.fails and container == "serving":
             raise FleetError("the engine does not answer")
-        return {"Mounts": [{"Destination": "/etc/tfserving", "Source": f"/s/{identifier}"}]}
+        return {"Mounts": [{"Destination": "/etc/tfserving", "Source": f"/s/{container}"}]}
 
 
 def test_configurations_that_are_not_known_are_not_taken_for_unused():
