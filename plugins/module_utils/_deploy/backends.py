@@ -22,7 +22,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._deploy import (
     server_containers,
     transaction,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import ServerFolder
+from ansible_collections.tfserving.fleet.plugins.module_utils._deploy.server_folder import OF_CONTAINERS, ServerFolder
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine import engine, sockets
 from ansible_collections.tfserving.fleet.plugins.module_utils._engine.facts import Engine
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
@@ -191,16 +191,18 @@ def _no_more(options: Mapping[str, Any], names: Sequence[str], check_mode: bool)
     becomes: list[tuple[str, str | None]] = []
     for described in names:
         alike = servers.alike(described)
-        if not alike:
+        if not (alike or ServerFolder(options["state_directory"], described).is_contained):
             _refuse_embedded(ServerFolder(options["state_directory"], described))
         alike = alike or [described]
         if options["state"] != replicas.PREVIOUS or not undone and len(alike) < 2:
             becomes += [(name, None) for name in alike]
             continue
-        seen = {name: servers.seen(name) for name in alike}
-        seen = {name: transaction.expected(roles, transaction.recover(roles)) for name, roles in seen.items()}
+        found = {name: servers.seen(name) for name in alike}
+        seen = {name: transaction.expected(roles, transaction.recover(roles)) for name, roles in found.items()}
         moments = {key: value for name in alike if undone for key, value in servers.moments(name).items()}
-        becomes += replicas.back(seen, undone, moments) or [(alike[0], None)]
+        back = replicas.back(seen, undone, moments)
+        left = [name for name in alike if undone and name not in dict(back) and transaction.recover(found[name])]
+        becomes += [*((name, None) for name in left), *back] or [(alike[0], None)]
     return [
         _one(
             docker_backend,
@@ -263,7 +265,13 @@ def _chosen(options: Mapping[str, Any], found: Engine, home: ServerFolder) -> st
         known = (
             found["answers"] and engine.load_sdk() and server_containers.Servers(found["socket"]).alike(options["name"])
         )
-        return name if name != "auto" else "docker" if known or home.is_contained else "embedded"
+        return (
+            name
+            if name != "auto"
+            else "docker"
+            if known or home.is_contained and home.process() is None
+            else "embedded"
+        )
     _refuse_docker(options, found)
     return "docker"
 
@@ -319,5 +327,6 @@ def _refuse_contained(home: ServerFolder, serves: bool) -> None:
         raise FleetError(
             "a server of this name runs or is kept in a container",
             where=home.name,
-            remedy=f"Remove it first (backend: docker, state: absent), or, if its container engine is gone, the folder {home.directory}.",
+            remedy="Remove it first (backend: docker, state: absent), or, if its container engine is gone, "
+            f"{' and '.join(home.path(name) for name in OF_CONTAINERS)}.",
         )

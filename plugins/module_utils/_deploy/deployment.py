@@ -58,7 +58,7 @@ class Deployment:
         self.gap_s: float | None = None
         self.warnings: list[str] = []
         self._stopped_at: float | None = None
-        self._served_before = False
+        self._existed = self._served_before = False
         self._restarts = 0
 
     def seen(self) -> Any:
@@ -80,7 +80,8 @@ class Deployment:
 
     def carry_out(self, steps: Sequence[Step], seen: dict[str, Seen]) -> None:
         """Apply the steps to the containers in seen. If a step fails, start the replaced server again before raising the FleetError."""
-        self._served_before = transaction.SERVING in seen and seen[transaction.SERVING].runs
+        self._existed = transaction.SERVING in seen
+        self._served_before = self._existed and seen[transaction.SERVING].runs
         for step in steps:
             try:
                 self._do(step)
@@ -272,7 +273,7 @@ class Deployment:
             ]
             if transaction.REPLACED in seen:
                 steps += transaction.bring_back(seen, keeps=not made)
-            elif made and not self._served_before and transaction.SERVING in seen:
+            elif made and not self._existed and transaction.SERVING in seen:
                 steps.append(transaction.Step("remove", transaction.SERVING))
             for step in steps:
                 if step.verb == "stop":  # It failed, so nothing waits until it is drained.

@@ -200,6 +200,8 @@ class Backend:
 
         kept: its inspected container.
         """
+        if transaction.SERVING not in seen:
+            return then, []
         current = self._engine.inspect(seen[transaction.SERVING].id)
         now, served = self._described(seen), server_containers.described(current)
         described = container_labels.described(kept["Config"]["Labels"]) or then
