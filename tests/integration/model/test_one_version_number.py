@@ -118,6 +118,18 @@ def test_the_role_publishes_one_number_on_all_hosts(zoo, hosts, tmp_path):
     assert hosts.versions("m/saved_model") == {"one": ["1", "2", "7"], "two": ["2", "7"]}
 
 
+def test_a_variant_that_the_converter_refuses_keeps_nothing_else_from_the_hosts(zoo, hosts, tmp_path):
+    """Without samples or a metric, nothing judges TensorFlow Lite. A policy of one host chose it."""
+    unnumbered = source(zoo, tmp_path / "dense")
+    chosen = {"when": "cpu.threads > `0`", "choose": {"optimize": "tflite_dynamic_range"}}
+    models = [{"name": "m", "source": unnumbered}, {"name": "good", "source": unnumbered, "optimize": "none"}]
+    given = {"tfserving_models": models, "tfserving_policies": [chosen], "tfserving_backend": "embedded"}
+    code, _changed, said = hosts.play("tfserving.fleet.detect", "tfserving.fleet.convert", converters=["one"], **given)
+    assert code != 0 and "m: tflite_dynamic_range is refused: its accuracy was not judged" in said, said[-3000:]
+    assert hosts.versions("good/saved_model")["two"] == hosts.versions("m/saved_model")["two"] == ["1"], said[-3000:]
+    assert "remove the file of the tuning" in said
+
+
 class Numbers:
     """The sources 41 and 42 of one model, where each host has both versions."""
 
