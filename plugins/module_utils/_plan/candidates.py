@@ -52,7 +52,7 @@ def _of_models(served: Served) -> Iterator[dict[str, Any]]:
         if lite and batching:
             reason = "both together can be faster even if each alone is slower"
             yield _candidate(f"TensorFlow Lite with batching{name}", {**_LITE, **batching}, reason, model)
-        if made["batching"] and model["batching"] == "auto":
+        if made["batching"] and model["batching"] == "auto" and not served.wanted["batched"]:
             reason = "batching costs models that do not compute several rows faster together"
             yield _candidate(f"no batching{name}", _UNBATCHED, reason, model)
             if lite:

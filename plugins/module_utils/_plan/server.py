@@ -36,7 +36,7 @@ def choose_release(draft: Draft, wanted: dict[str, Any]) -> Any:
         newest = questions.releases()[-1]
         if image:
             draft.warn(
-                f"image {image}: its tag names no release, so it is planned as {newest}; set tfserving_version to its release"
+                f"image {image}: its tag names no release of the release table, so it is planned as {newest}; set tfserving_version to its release"
             )
             return draft.decide(
                 "release",
@@ -54,7 +54,7 @@ def choose_release(draft: Draft, wanted: dict[str, Any]) -> Any:
             draft.refuse(
                 "release",
                 f"the tag of tfserving_image: {fault.what}",
-                f"Leave tfserving_image out and set tfserving_version: {instead}",
+                f"Leave tfserving_image out and set tfserving_version: {instead}, or keep the image and set tfserving_version to plan it as that release",
                 {"version": instead, "image": None},
             )
         else:

@@ -207,6 +207,8 @@ def without_settings(change: Mapping[str, Any], request: Mapping[str, Any], mode
         left.pop("batching", None)
     if model.get("optimize") not in (None, "auto"):
         left.pop("form", None)
+    if "batching" in left and not left["batching"] and (request.get("flags") or {}).get("enable_batching"):
+        del left["batching"]
     for key in _OF_SERVER:
         changed = {
             name: value for name, value in (change.get(key) or {}).items() if name not in (request.get(key) or {})

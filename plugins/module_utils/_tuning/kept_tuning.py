@@ -13,6 +13,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
 
+LEFT_OUT = (
+    "was used up before it was measured"  # the end of the reason of a candidate for which the budget was too short
+)
+
 
 def stored(options: Mapping[str, Any]) -> tunings.Tuning | None:
     """Return the earlier tuning of the class and model, or None. One that cannot be read matters only where it is repeated: a new tuning replaces it."""
@@ -48,19 +52,26 @@ def keep(
     earlier: tunings.Tuning | None,
     found: Mapping[str, Any],
     structure: Mapping[str, str] | None,
-) -> Decision:
-    """Write the record of a tuning. One that measured no candidate replaces no record with a change. earlier: the stored record."""
+) -> dict[str, Any]:
+    """Write the record of a tuning, and return the result of the module. earlier: the stored record.
+
+    A tuning that keeps nothing, and whose budget ended before all candidates were measured, replaces no record with a change. Its result is None then.
+    """
     if earlier and options["repeat"]:
         record = tunings.repeated(earlier, found, host)
-    elif earlier and earlier.change and not _measured_a_candidate(found):
-        reason = (
-            f"{options['name']}: no candidate was measured, so the earlier tuning stays: {tunings.evidence(earlier)}"
-        )
-        return Decision(changed=False, warnings=(reason,))
+    elif earlier and earlier.change and not found["total"]["kept"] and not _is_complete(found):
+        what = "not all candidates were measured" if _measured_a_candidate(found) else "no candidate was measured"
+        reason = f"{options['name']}: {what}, so the earlier tuning stays: {tunings.evidence(earlier)}"
+        return Decision(changed=False, warnings=(reason,)).result(tuning=None)
     else:
         at = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         record = tunings.kept(found, options["tuning_class"], options["release"], host, at, structure)
-    return tuning_files.write(record, options["keep_in"])
+    return tuning_files.write(record, options["keep_in"]).result(tuning=found)
+
+
+def _is_complete(found: Mapping[str, Any]) -> bool:
+    """Return whether a candidate was measured, and the budget left none out."""
+    return _measured_a_candidate(found) and not any(step["reason"].endswith(LEFT_OUT) for step in found["steps"])
 
 
 def _measured_a_candidate(found: Mapping[str, Any]) -> bool:

@@ -133,7 +133,7 @@ def tune(controller: Controller, options: Mapping[str, Any], check_mode: bool) -
         return Decision(changed=False, warnings=(str(fault),)).result(tuning=None)
     if not options["keep_in"]:
         return Decision(changed=False).result(tuning=found)
-    kept = kept_tuning.keep(options, controller.host, stored, found, structure).result(tuning=found)
+    kept = kept_tuning.keep(options, controller.host, stored, found, structure)
     log.remove()
     return kept
 
@@ -340,7 +340,7 @@ class Trial:
         tried, candidate = attempt.tried, attempt.candidate
         outcome: Outcome = "no gain"
         if self._is_over():
-            reason = f"the budget of {self.options['budget_min']:g} minutes was used up before it was measured"
+            reason = f"the budget of {self.options['budget_min']:g} minutes {kept_tuning.LEFT_OUT}"
         elif set(candidate["change"]) == {"protocol"}:
             return "refused", self._advise(candidate, accuracy)
         elif tried == best:

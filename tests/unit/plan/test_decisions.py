@@ -143,7 +143,7 @@ def test_a_decision(capabilities, asked, subject, choice, reason):
             own_image("tensorflow/serving:2.15.0"),
             "release",
             "the tag of tfserving_image: '2.15.0' is not a release of TensorFlow Serving in the release table",
-            "Leave tfserving_image out and set tfserving_version: 2.15.1",
+            "Leave tfserving_image out and set tfserving_version: 2.15.1, or keep the image and set tfserving_version to plan it as that release",
             {"version": "2.15.1", "image": None},
         ),
         (
@@ -531,6 +531,11 @@ def test_batching_that_the_user_chose_stays(batching):
     found = candidates(host(), request({"batching": batching}))
     assert not [name for name in found if "no batching" in name or "without batching" in name]
     assert ("batching" in found) is (batching is None)
+
+
+def test_a_tuning_never_turns_off_the_batching_of_a_flag():
+    found = candidates(host(), request(flags={"enable_batching": True}))
+    assert not [name for name in found if "no batching" in name or "without batching" in name]
 
 
 def test_what_is_served_where_nothing_is_refused():

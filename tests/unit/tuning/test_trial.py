@@ -691,8 +691,8 @@ def test_without_a_file_a_busy_machine_is_a_fault_too(tmp_path):
     assert not list(tmp_path.glob("c/m.yml"))
 
 
-@pytest.mark.parametrize("candidates", [(LITE,), (MOVE, LITE), ()])
-def test_a_tuning_that_measures_no_candidate_replaces_no_change(tmp_path, candidates):
+@pytest.mark.parametrize("candidates", [(LITE,), (MOVE, LITE), (), (THREADS, LITE)])
+def test_a_tuning_that_ends_before_it_measured_all_candidates_replaces_no_change(tmp_path, candidates):
     now = [0.0]
 
     class Slow(Kept):
@@ -703,13 +703,13 @@ def test_a_tuning_that_measures_no_candidate_replaces_no_change(tmp_path, candid
     file, again = kept_file(tmp_path)
     before = file.read_bytes()
     # Of minutes, two are for the final comparison. Without a minute for a candidate, the noise gets one pair of servers.
-    budget_min = {1: 2.5, 2: 6.5}.get(len(candidates))
+    budget_min = {1: 2.5, 2: 5.5 if THREADS in candidates else 6.5}.get(len(candidates))
     result = result_of(Slow(), *candidates, clock=lambda: now[0], **again, budget_min=budget_min)
-    measured = [step["name"] for step in result["tuning"]["steps"] if step["instances"]]
-    assert measured == [name for name, _change in candidates if name == MOVE[0]]
     assert file.read_bytes() == before and not result["changed"]
+    assert result["tuning"] is None, "a deployment with the results of this run would undo what stays"
     (warning,) = result["warnings"]
-    assert warning.startswith("m: no candidate was measured, so the earlier tuning stays: measured on web-1 at ")
+    what = "not all candidates were measured" if THREADS in candidates else "no candidate was measured"
+    assert warning.startswith(f"m: {what}, so the earlier tuning stays: measured on web-1 at ")
 
 
 def test_a_tuning_whose_candidates_gain_nothing_replaces_an_earlier_change(tmp_path):
