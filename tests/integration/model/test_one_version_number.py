@@ -128,6 +128,8 @@ def test_a_variant_that_the_converter_refuses_keeps_nothing_else_from_the_hosts(
     assert code != 0 and "m: tflite_dynamic_range is refused: its accuracy was not judged" in said, said[-3000:]
     assert hosts.versions("good/saved_model")["two"] == hosts.versions("m/saved_model")["two"] == ["1"], said[-3000:]
     assert "remove the file of the tuning" in said
+    code, _changed, said = hosts.play("tfserving.fleet.plan", "tfserving.fleet.convert", converters=["one"], **given)
+    assert code != 0 and re.search(r"\bone : ok=\d+ [^:]*failed=1", said), said[-3000:]
 
 
 class Numbers:
