@@ -14,7 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
-from ansible_collections.tfserving.fleet.plugins.module_utils._plan import changes, flags, plan, request, server
+from ansible_collections.tfserving.fleet.plugins.module_utils._plan import (
+    changes,
+    flags,
+    plan,
+    policies,
+    request,
+    server,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils._plan.draft import Draft
 from ansible_collections.tfserving.fleet.plugins.module_utils._release import questions
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import (
@@ -315,6 +322,8 @@ def _records(
 ) -> dict[str, dict[str, Any]]:
     """Return {model: the change of its stored tuning}."""
     models = {model["name"]: model for model in asked["models"]}
+    batched = request.complete(policies.choose(Draft(), asked))[0]["batched"]  # also by a start line or a policy
+    settings = {**asked, "flags": {**(asked.get("flags") or {}), "enable_batching": batched}}
     found = {}
     for record in (record for record in desired.records if record.model in models):
         now = tunings.stale(record, made, desired.structures.get(record.model))
@@ -338,7 +347,7 @@ def _records(
         lost = sorted({*(record.change.get("flags") or {})} - {*(accepted.get("flags") or {})})
         if lost:
             draft.warn(f"{subject} sets {', '.join(lost)}, which {made['release']} does not accept: not applied")
-        found[record.model] = tunings.without_settings(accepted, asked, models[record.model])
+        found[record.model] = tunings.without_settings(accepted, settings, models[record.model])
         draft.decide(
             subject,
             changes.shown(found[record.model]) if found[record.model] else "as planned",

@@ -123,7 +123,7 @@ def complete(request: Any) -> tuple[dict[str, Any], list[Any], list[Any], list[s
             bounded(f"tfserving_{key}", wanted[key], 0.001, most)
     server_options.check_environment(wanted["environment"], "tfserving_environment")
     asked, batching = wanted["flags"].get("enable_batching"), None
-    wanted["batched"] = asked is True  # the user's decision, of which only the numbers are open
+    wanted["batched"] = asked is True  # by the user, so no tuning turns it off
     if isinstance(asked, bool):
         batching = "auto" if asked else "none"
         wanted["flags"] = {name: value for name, value in wanted["flags"].items() if name != "enable_batching"}

@@ -13,9 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils._core.decision imp
 from ansible_collections.tfserving.fleet.plugins.module_utils._core.errors import FleetError
 from ansible_collections.tfserving.fleet.plugins.module_utils._serving import tuning_files, tunings
 
-LEFT_OUT = (
-    "was used up before it was measured"  # the end of the reason of a candidate for which the budget was too short
-)
+LEFT_OUT = "was used up before it was measured"  # part of the reason of a candidate for which the budget was too short
 
 
 def stored(options: Mapping[str, Any]) -> tunings.Tuning | None:
@@ -70,8 +68,8 @@ def keep(
 
 
 def _is_complete(found: Mapping[str, Any]) -> bool:
-    """Return whether a candidate was measured, and the budget left none out."""
-    return _measured_a_candidate(found) and not any(step["reason"].endswith(LEFT_OUT) for step in found["steps"])
+    """Return whether a candidate was measured, and the budget left none out or undecided."""
+    return _measured_a_candidate(found) and not any(LEFT_OUT in step["reason"] for step in found["steps"])
 
 
 def _measured_a_candidate(found: Mapping[str, Any]) -> bool:

@@ -316,7 +316,7 @@ class Trial:
             found.append(found.pop(chosen))
         while attempt := search.next():
             found.append(self._step_of(search, attempt, accuracy))
-            if self._is_over():
+            if kept_tuning.LEFT_OUT in found[-1]["reason"]:
                 break
         return search.best, found
 
@@ -393,6 +393,8 @@ class Trial:
         kept, reason = judgment.judge(measured, self.options)
         if kept and self._only_measured(best, tried):
             kept, reason = False, f"{reason}; {self._only_measured(best, tried)}"
+        if measured.comparison.verdict == "inconclusive" and self._is_over():
+            reason = f"{reason}; the budget of {self.options['budget_min']:g} minutes {kept_tuning.LEFT_OUT} to the end"
         fragile = self.servers.fragile(tried)
         kept, reason = judgment.accepted(kept, reason, fragile, self.options["accept_fragile"])
         step = steps.step_of(candidate, kept, reason, measured, measured.accuracy, fragile=fragile)

@@ -540,3 +540,16 @@ def test_a_flag_that_switches_off_the_batching_of_models_is_refused(models):
         "refusals"
     ]
     assert len(refusals) == 1 and "batching parameters" in refusals[0] and "tfs_server_flags" in refusals[0]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"flags": {"enable_batching": True}},
+        {"options": ["--enable_batching"]},
+        {"policies": [{"when": "`true`", "choose": {"flags": {"enable_batching": True}}, "holds": True}]},
+    ],
+)
+def test_no_tuning_turns_off_batching_that_the_user_turned_on(asked):
+    off = record("plain", {"batching": None, "flags": {"tensorflow_intra_op_parallelism": 1}})
+    assert made({"models": [PLAIN], "version": "2.20.0", **asked}, records=[off])["server"]["batching"]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 
@@ -710,6 +711,26 @@ def test_a_tuning_that_ends_before_it_measured_all_candidates_replaces_no_change
     (warning,) = result["warnings"]
     what = "not all candidates were measured" if THREADS in candidates else "no candidate was measured"
     assert warning.startswith(f"m: {what}, so the earlier tuning stays: measured on web-1 at ")
+
+
+@pytest.mark.parametrize("budget_min", [9, 10])
+def test_a_candidate_that_the_budget_left_undecided_replaces_no_change(tmp_path, budget_min):
+    now = [0.0]
+
+    class Noisy(Kept):
+        def load_test(self, **given):
+            now[0] += 60
+            return super().load_test(**given)
+
+        def _window(self, target):
+            window, lite = super()._window(target), "tflite" in self._server(target)["model_base_path"]
+            factor = random.Random(f"{target['port']!r}x").uniform(0.8, 1.25) / (LITE_TIMES if lite else 1)
+            return dict(window, **{key: window[key] * factor for key in ("goodput_rps", "throughput_rps")})
+
+    file, again = kept_file(tmp_path)
+    before = file.read_bytes()
+    result = result_of(Noisy(), THREADS, LITE, clock=lambda: now[0], **again, budget_min=budget_min)
+    assert result["tuning"] is None and file.read_bytes() == before
 
 
 def test_a_tuning_whose_candidates_gain_nothing_replaces_an_earlier_change(tmp_path):
