@@ -165,7 +165,7 @@ options:
     default: false
   required:
     description:
-      - Fail if the variant is refused. The message names the version that stays, which servers of this variant go on with.
+      - Fail if the variant is refused. The message names the earlier version, which servers of this variant keep serving.
     type: bool
     default: false
   memory_mib:

@@ -158,8 +158,9 @@ options:
   accept_signature_change:
     description:
       - Accept that a signature of the current server, which clients know, is missing or has other inputs or outputs.
-      - All signatures are compared, not only O(models[].signature). A TensorFlow Lite file has only one, so it usually needs this option in place of a
-        SavedModel that has several. A name is not missing if the same signature has another name.
+      - All signatures are compared, not only O(models[].signature). A TensorFlow Lite file has only one. If it replaces a
+        SavedModel with several signatures, it usually needs this option. A signature does not count as missing if the new model offers the same inputs and
+        outputs under another name.
     type: bool
     default: false
   image:

@@ -72,8 +72,9 @@ unfinished:
   sample: []
 last_attempt:
   description:
-    - Last deployment that changed a server of O(state_directory) or failed there, C(id) and C(at), or null. If no server has this C(deployment), it failed or
-      was killed, it was rolled back, or its servers were removed. An embedded server does not record its deployment.
+    - The last deployment that changed a server of O(state_directory) or failed there, as C(id) and C(at), or null.
+    - If no server has this C(deployment), the deployment failed, was killed or was rolled back, its servers were removed, or its server is embedded.
+      Embedded servers do not record their deployment.
   returned: success
   type: dict
   sample: {id: monday, at: "2026-03-02T10:00:00Z"}

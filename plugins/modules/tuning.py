@@ -229,8 +229,8 @@ options:
       - Folder on the controller where the module keeps the tuning for later runs, as C(TUNING_CLASS/NAME.yml). Without it, the module writes no file.
       - The module also logs each finished pair of servers there, in a hidden file that it removes at the end. A killed tuning continues after the last pair,
         unless the options, the versions of the model on the host, or the content of its samples changed.
-      - Fails without a change of the file if all windows of the noise or of the final comparison are void. If O(budget_min) is too short for
-        all candidates, and nothing is kept, the module warns and does not replace a file that holds a change.
+      - If all windows of the noise or of the final comparison are void, the module fails and does not change the file. If not all candidates were
+        measured and nothing is kept, the module warns and does not overwrite a file that holds a change.
       - The file holds the changes that beat the plan, the gain with its interval, the host and time of the measurement, and the backend, image and release for
         which it is valid.
       - It also holds the scatter of pairs of servers. A later tuning that measures pairs in the same way uses it as long as it has few pairs of its own.
@@ -322,8 +322,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tuning:
-  description: What was measured, what it gained and what was kept. Null in check mode, with O(upgrade), if O(repeat) has nothing to repeat, if no request
-    succeeded that was made without O(samples), and if the budget ended too early, so that an earlier tuning stays.
+  description: What was measured, what it gained and what was kept. Null in check mode, with O(upgrade), if O(repeat) has nothing to repeat, if the model
+    rejected all requests that were generated without O(samples), or if not all candidates were measured and an earlier tuning was kept.
   returned: always
   type: dict
   contains:
