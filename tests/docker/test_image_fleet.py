@@ -153,5 +153,3 @@ def test_three_classes_are_built_once_each(image_fleet, play, way):
     assert {counts["changed"] for counts in again.recap.values()} == {0}, again.output[-3000:]
     assert image_fleet.logs() == logs
     check(image_fleet)
-    play(image_fleet.playbook, image_fleet.hosts, *arguments, "-e", "tfs_image_prune=true").succeed()
-    check(image_fleet)
