@@ -57,9 +57,9 @@ STATEMENTS = {
 
 
 def by_backend(hosts: list[dict[str, Any]]) -> list[tuple[str | None, list[dict[str, Any]]]]:
-    """Return [(backend, hosts)] for each backend that was measured: the data of a report of its own, with only its tunings.
+    """Return [(backend, hosts)] for each backend that was measured. Each report contains only the tunings of its backend.
 
-    A host without a tuning is in the report of its own backend, or in all if it has none of those. Without any tuning, there is one report of no backend.
+    A host without a tuning is in the report of the backend that it uses, or in every report if that is not measured or unknown. Without tunings, there is one.
     hosts: as in build, which cannot have figures of several backends.
     """
     _check_hosts(hosts)
